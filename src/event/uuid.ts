@@ -1,0 +1,44 @@
+export const UUID_LENGTH = 36;
+export const NIL_UUID = "00000000-0000-0000-0000-000000000000";
+
+const LOWER = 1;
+const UPPER = 2;
+const HYPHEN = 4;
+const OTHER = 8;
+
+/** What each byte is. Read without a branch: which digit comes next in a UUID cannot be foretold. */
+const KINDS = Uint8Array.from({ length: 256 }, (_, byte) => {
+  const character = String.fromCharCode(byte);
+  if (/[0-9a-f]/.test(character)) return LOWER;
+  if (/[A-F]/.test(character)) return UPPER;
+  return character === "-" ? HYPHEN : OTHER;
+});
+
+/** The hyphenated form of RFC 9562 section 4, folded to lower case; undefined for any other text. */
+export function foldUuid(text: string): string | undefined {
+  if (text.length !== UUID_LENGTH) return undefined;
+  let kinds = 0;
+  let codes = 0;
+  for (let at = 0; at < UUID_LENGTH; at += 1) {
+    const code = text.charCodeAt(at);
+    codes |= code;
+    const kind = KINDS[code & 0xff] ?? OTHER;
+    kinds |= isHyphenPlace(at) ? kind ^ HYPHEN : kind;
+  }
+  if (codes > 0xff || kinds > (LOWER | UPPER)) return undefined;
+  return kinds > LOWER ? text.toLowerCase() : text;
+}
+
+/** `view[start, start + 36)` is a hyphenated UUID in lower case. */
+export function isLowerUuid(view: DataView, start: number): boolean {
+  let kinds = 0;
+  for (let at = 0; at < UUID_LENGTH; at += 1) {
+    const kind = KINDS[view.getUint8(start + at)] ?? OTHER;
+    kinds |= isHyphenPlace(at) ? kind ^ HYPHEN : kind;
+  }
+  return kinds === LOWER;
+}
+
+function isHyphenPlace(at: number): boolean {
+  return at === 8 || at === 13 || at === 18 || at === 23;
+}
