@@ -1,0 +1,398 @@
+import { EVENT_TYPES, type Event } from "../event/event.ts";
+import { isAfter, laterOf, type Time } from "../event/time.ts";
+import { closeSegment, type Completion } from "./close.ts";
+import { Deadlines } from "./deadlines.ts";
+import { isRepeated, messageOf } from "./fault.ts";
+import { forgetDeltas, isDelta, knewDelta, knewEvent, newHashMemory } from "./hash-memory.ts";
+import type { HeartOptions } from "./limits.ts";
+import { place, recordGaps, startNumbering } from "./numbering.ts";
+import type { DropReason, Ending, IncompleteReason, Op, RunFacts } from "./op.ts";
+import { OrderStage, type Waiting } from "./order.ts";
+import { restoreRecord, saveRecord, type SavedHeart } from "./saved.ts";
+import { goesOn, isLateAlready, learn, openSegment, useLate } from "./segment.ts";
+import { newRecord, type RunRecord, type Segment } from "./state.ts";
+import { takeChunk, transition } from "./transition.ts";
+
+/**
+ * The heart: events in, ops out. Synchronous, without clock or I/O; what it does is a function of
+ * the events and of source time (DESIGN 3.5), and its state is plain data (`saved.ts`).
+ *
+ * Every accepted event ends in exactly one `used` or `dropped` op, at once or when its wait in the
+ * reorder window is over. Nothing it is given makes it throw: a fault of ours closes the one run.
+ */
+export class Assembler {
+  readonly options: HeartOptions;
+  /** Runs with an open segment, and runs all of whose events still wait. */
+  readonly #active = new Map<string, RunRecord>();
+  /** Closed runs, in order of closing. */
+  readonly #remembered = new Map<string, RunRecord>();
+  readonly #deadlines = new Deadlines();
+  readonly #order: OrderStage;
+  #nowMs = 0;
+  /** When the run closed first has to be forgotten. */
+  #forgetAtMs = Infinity;
+
+  constructor(options: HeartOptions) {
+    this.options = options;
+    this.#order = new OrderStage(options.reorderWindowMs);
+  }
+
+  /** Source time, milliseconds since 1970. */
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
+  get openRuns(): number {
+    return this.#deadlines.size;
+  }
+
+  get rememberedRuns(): number {
+    return this.#remembered.size;
+  }
+
+  get waitingEvents(): number {
+    return this.#order.size;
+  }
+
+  /** The events whose fate is not decided yet, in order of arrival, as they were given. */
+  undecided(): Iterable<Event> {
+    return this.#order.events();
+  }
+
+  /** What is known of a run, open or remembered. */
+  factsOf(runId: string): RunFacts | undefined {
+    const record = this.#active.get(runId) ?? this.#remembered.get(runId);
+    return record?.segment?.facts ?? record?.closed?.facts;
+  }
+
+  /** Start of the run that has been open longest; undefined when none is open. */
+  oldestStart(): Time | undefined {
+    let oldest: Time | undefined;
+    for (const { segment } of this.#active.values()) {
+      if (segment === undefined) continue;
+      if (oldest === undefined || isAfter(oldest, segment.start)) oldest = segment.start;
+    }
+    return oldest;
+  }
+
+  /**
+   * An event arrived with a delivery of source time `nowMs`. Ops are added to `ops`.
+   */
+  accept(event: Event, nowMs: number, ops: Op[]): void {
+    this.tick(nowMs, ops);
+    const record = this.#recordOf(event.runId, nowMs);
+    const awaited = takeAwaited(record, event);
+    if (this.#isDuplicate(record, event) && awaited === undefined) {
+      // The runtime numbers one and the same CacheMetrics twice: its second number is not missing.
+      this.#number(record, event);
+      ops.push({ op: "dropped", type: event.type, reason: "duplicate" });
+      return;
+    }
+    const count = awaited ?? this.#number(record, event);
+    if (awaited === undefined && isDelta(event) && isLateAlready(record, event, count)) {
+      // It may well be a duplicate that is no longer remembered, so it may not put off anything either.
+      ops.push({ op: "dropped", type: event.type, reason: "late" });
+      return;
+    }
+    // What waited when the state was saved arrives again, with the time of its first arrival.
+    if (nowMs > record.lastArrivalMs) record.lastArrivalMs = nowMs;
+    if (this.options.reorderWindowMs === 0) {
+      this.#use(record, event, count, nowMs, ops);
+      return;
+    }
+    if (event.around?.seq === undefined) record.numbered = false;
+    this.#order.add({ event, arrivalMs: nowMs, count, used: false }, record.numbered);
+    this.#order.shrink(this.options.maxWaiting, (waiting) => this.#useWaiting(waiting, ops));
+  }
+
+  /**
+   * Source time has come to `nowMs`: waits end, silent runs expire, old ones are forgotten, each in the
+   * order of its time, so that it does not matter how often this is called.
+   */
+  tick(nowMs: number, ops: Op[]): void {
+    for (let { dueMs } = this.#order; dueMs <= nowMs; { dueMs } = this.#order) {
+      this.#advance(dueMs, ops);
+      this.#order.release((waiting) => this.#useWaiting(waiting, ops));
+    }
+    this.#advance(nowMs, ops);
+  }
+
+  #advance(nowMs: number, ops: Op[]): void {
+    if (nowMs > this.#nowMs) this.#nowMs = nowMs;
+    const first = this.#deadlines.first();
+    if (first !== undefined && first.deadlineMs <= this.#nowMs) this.#expire(ops);
+    if (this.#forgetAtMs <= this.#nowMs) this.#forget();
+  }
+
+  /** The input has ended: nothing that waits has to wait any longer. */
+  release(ops: Op[]): void {
+    this.#order.shrink(0, (waiting) => this.#useWaiting(waiting, ops));
+  }
+
+  /** Closes every open run, in order of opening, because nothing more will come. */
+  drain(ops: Op[]): void {
+    this.release(ops);
+    for (const record of this.#active.values()) {
+      if (record.segment !== undefined) {
+        this.#stop(record, record.segment, "drained", this.#nowMs, ops);
+      }
+    }
+  }
+
+  /** The state as plain JSON data, without the events that still wait (`saved.ts`). */
+  save(): SavedHeart {
+    const waiting = (runId: string) => this.#order.of(runId);
+    const open = [...this.#active.values()].filter(({ segment }) => segment !== undefined);
+    return {
+      nowMs: this.#nowMs,
+      open: open.map((record) => saveRecord(record, waiting(record.runId))),
+      remembered: [...this.#remembered.values()].map((record) => saveRecord(record, waiting(record.runId))),
+    };
+  }
+
+  /** The heart that was saved; events that waited are expected to be delivered again. */
+  static restore(saved: SavedHeart, options: HeartOptions): Assembler {
+    const heart = new Assembler(options);
+    heart.#nowMs = saved.nowMs;
+    for (const each of saved.open) {
+      const record = restoreRecord(each);
+      heart.#active.set(record.runId, record);
+      const { segment } = record;
+      if (segment !== undefined) heart.#deadlines.add(record, heart.#deadlineOf(record, segment));
+    }
+    for (const each of saved.remembered) {
+      const record = restoreRecord(each);
+      heart.#remembered.set(record.runId, record);
+      heart.#forgetAtMs = Math.min(heart.#forgetAtMs, heart.#forgetTimeOf(record));
+    }
+    return heart;
+  }
+
+  /** What is known of a run, for an event that arrived at `arrivalMs`. */
+  #recordOf(runId: string, arrivalMs: number): RunRecord {
+    const active = this.#active.get(runId);
+    if (active !== undefined) return active;
+    const remembered = this.#remembered.get(runId);
+    if (remembered !== undefined && arrivalMs < this.#rememberedUntil(remembered)) return remembered;
+    this.#remembered.delete(runId);
+    const record = newRecord(runId, newHashMemory());
+    this.#active.set(runId, record);
+    return record;
+  }
+
+  /** Equal event id, or a byte-identical inner event of the same run. */
+  #isDuplicate({ hashes }: RunRecord, event: Event): boolean {
+    const { maxHashes } = this.options;
+    const eventId = event.around?.eventId;
+    if (isDelta(event)) {
+      return knewDelta(hashes, event.hash, eventId, event.time, maxHashes);
+    }
+    if (eventId !== undefined && knewEvent(hashes, eventId, maxHashes)) return true;
+    return knewEvent(hashes, event.hash, maxHashes);
+  }
+
+  /** Takes note of the envelope's number; says which count of the producer it belongs to. */
+  #number(record: RunRecord, { around, time }: Event): number {
+    if (around?.seq === undefined) return 0;
+    record.numbering ??= startNumbering(time);
+    const placed = place(record.numbering, around.seq, time);
+    record.missing = Math.max(0, record.missing + placed.lost - (placed.fills ? 1 : 0));
+    return placed.count;
+  }
+
+  #useWaiting({ event, count, arrivalMs }: Waiting, ops: Op[]): void {
+    this.#use(this.#recordOf(event.runId, arrivalMs), event, count, arrivalMs, ops);
+  }
+
+  #use(record: RunRecord, event: Event, count: number, arrivalMs: number, ops: Op[]): void {
+    const before = ops.length;
+    try {
+      const fate = this.#carryOut(record, event, count, arrivalMs, ops);
+      if (fate === "used") ops.push(USED[event.type]);
+      else ops.push({ op: "dropped", type: event.type, reason: fate });
+    } catch (error) {
+      const { segment } = record;
+      // What it did before it failed is as late as the event, and the run may not end before that.
+      if (segment !== undefined) segment.last = laterOf(segment.last, event.time);
+      this.#fault(record, error, before, ops);
+      ops.push({ op: "dropped", type: event.type, reason: "faulted" });
+    }
+  }
+
+  #carryOut(
+    record: RunRecord,
+    event: Event,
+    count: number,
+    arrivalMs: number,
+    ops: Op[],
+  ): "used" | DropReason {
+    const { closed } = record;
+    let { segment } = record;
+    if (closed !== undefined && !goesOn(closed, segment, event)) {
+      return useLate(record, closed, event, this.options, ops);
+    }
+    if (segment === undefined) segment = this.#open(record, event, ops);
+    else learn(segment, event);
+    const { around } = event;
+    if (around?.seq !== undefined && record.numbering !== undefined) {
+      record.missing += recordGaps(record.numbering, count, around.seq);
+    }
+    const raised = isAfter(segment.last, event.time);
+    const at = raised ? segment.last : event.time;
+    const { options } = this;
+    const fate = isDelta(event)
+      ? takeChunk(options, segment, event, count, at, ops)
+      : transition({ options, record, segment, moment: { at, raised }, count, ops }, event);
+    if (typeof fate === "string" && fate !== "used") return fate;
+    segment.last = at;
+    segment.events += 1;
+    if (typeof fate === "object") {
+      const completion = event.type === "RunCompleted" ? event : undefined;
+      this.#close(record, segment, fate, completion, arrivalMs, ops);
+      return "used";
+    }
+    // A tool that ends, or begins, may bring the deadline forward; all else puts it off.
+    const deadlineMs = this.#deadlineOf(record, segment);
+    if (deadlineMs < record.deadlineMs) this.#deadlines.move(record, deadlineMs);
+    return "used";
+  }
+
+  #open(record: RunRecord, event: Event, ops: Op[]): Segment {
+    while (this.openRuns > 0 && this.openRuns >= this.options.maxOpenRuns) this.#evict(ops);
+    const segment = openSegment(record, event, this.options.agentName);
+    record.segment = segment;
+    this.#remembered.delete(record.runId);
+    this.#active.set(record.runId, record);
+    this.#deadlines.add(record, this.#deadlineOf(record, segment));
+    const { facts: run, start, resumedFrom } = segment;
+    ops.push({
+      op: "opened",
+      span: { kind: "run", run, start, resumedFrom },
+    });
+    return segment;
+  }
+
+  #close(
+    record: RunRecord,
+    segment: Segment,
+    ending: Ending,
+    completion: Completion | undefined,
+    closedMs: number,
+    ops: Op[],
+  ): void {
+    closeSegment(record, segment, ending, completion, closedMs, this.options, ops);
+    this.#leave(record);
+  }
+
+  /** Closes a run that no event closed. */
+  #stop(record: RunRecord, segment: Segment, reason: IncompleteReason, closedMs: number, ops: Op[]): void {
+    const before = ops.length;
+    try {
+      this.#close(record, segment, { outcome: "incomplete", reason }, undefined, closedMs, ops);
+    } catch (error) {
+      this.#fault(record, error, before, ops);
+    }
+  }
+
+  /** The run moves from the open to the remembered ones. */
+  #leave(record: RunRecord): void {
+    if (record.queueIndex >= 0) this.#deadlines.remove(record);
+    this.#active.delete(record.runId);
+    if (record.closed === undefined) return;
+    forgetDeltas(record.hashes, this.#order.of(record.runId), this.options.maxHashes);
+    this.#remembered.set(record.runId, record);
+    this.#forgetAtMs = Math.min(this.#forgetAtMs, this.#forgetTimeOf(record));
+    if (this.#remembered.size > this.options.maxRememberedRuns) this.#forget();
+  }
+
+  /** When the run has been silent for too long; moves on with every arrival. */
+  #deadlineOf(record: RunRecord, segment: Segment): number {
+    const { runIdleMs, toolIdleMs } = this.options;
+    return record.lastArrivalMs + (segment.openExecutions > 0 ? toolIdleMs : runIdleMs);
+  }
+
+  #expire(ops: Op[]): void {
+    for (;;) {
+      const next = this.#nextToExpire(this.#nowMs);
+      if (next === undefined) return;
+      this.#stop(next.record, next.segment, "expired", next.record.deadlineMs, ops);
+    }
+  }
+
+  /** Closes the run that would expire first. */
+  #evict(ops: Op[]): void {
+    const next = this.#nextToExpire(Infinity);
+    if (next !== undefined) this.#stop(next.record, next.segment, "evicted", this.#nowMs, ops);
+  }
+
+  /** The run that expires first, when it does so not later than `untilMs`. */
+  #nextToExpire(untilMs: number): { record: RunRecord; segment: Segment } | undefined {
+    for (;;) {
+      const record = this.#deadlines.first();
+      if (record?.segment === undefined || record.deadlineMs > untilMs) return undefined;
+      const deadlineMs = this.#deadlineOf(record, record.segment);
+      if (deadlineMs <= record.deadlineMs) return { record, segment: record.segment };
+      this.#deadlines.move(record, deadlineMs);
+    }
+  }
+
+  /** First millisecond in which an event that arrives finds nothing remembered of its run. */
+  #rememberedUntil({ closed }: RunRecord): number {
+    return (closed?.closedMs ?? 0) + this.options.rememberMs;
+  }
+
+  /** An event that arrived in time may still wait. */
+  #forgetTimeOf(record: RunRecord): number {
+    const { reorderWindowMs } = this.options;
+    return this.#rememberedUntil(record) + (reorderWindowMs === 0 ? 0 : reorderWindowMs + 1);
+  }
+
+  #forget(): void {
+    this.#forgetAtMs = Infinity;
+    for (const [runId, record] of this.#remembered) {
+      const tooMany = this.#remembered.size > this.options.maxRememberedRuns;
+      if (!tooMany && this.#forgetTimeOf(record) > this.#nowMs) {
+        this.#forgetAtMs = this.#forgetTimeOf(record);
+        return;
+      }
+      this.#remembered.delete(runId);
+    }
+  }
+
+  /** A bug: closes the run as far as it can be, and keeps nothing of it that could fail again. */
+  #fault(record: RunRecord, error: unknown, before: number, ops: Op[]): void {
+    ops.push({ op: "fault", runId: record.runId, message: messageOf(error) });
+    const { segment } = record;
+    if (segment === undefined) {
+      this.#active.delete(record.runId);
+      return;
+    }
+    const rest: Op[] = [];
+    try {
+      const ending: Ending = { outcome: "incomplete", reason: "faulted" };
+      closeSegment(record, segment, ending, undefined, this.#nowMs, this.options, rest);
+      for (const op of rest) if (!isRepeated(op, ops, before)) ops.push(op);
+    } catch (second) {
+      ops.push({ op: "fault", runId: record.runId, message: messageOf(second) });
+      record.segment = undefined;
+    }
+    this.#leave(record);
+  }
+}
+
+/** Whether the event waited when the state was written down: then which count it belongs to. */
+function takeAwaited(record: RunRecord, { hash }: Event): number | undefined {
+  const { awaited } = record;
+  const count = awaited?.get(hash);
+  if (count === undefined) return undefined;
+  awaited?.delete(hash);
+  if (awaited?.size === 0) record.awaited = undefined;
+  return count;
+}
+
+type UsedOps = { readonly [T in Event["type"]]: Op };
+
+/** One shared op for each type: most events are deltas, and nothing of them but this is told. */
+const USED = Object.fromEntries(
+  EVENT_TYPES.map((type) => [type, Object.freeze({ op: "used", type })]),
+) as UsedOps;

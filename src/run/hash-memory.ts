@@ -1,0 +1,122 @@
+import type { Event, TextDelta, ToolCallDelta } from "../event/event.ts";
+import { isAfter, type Time } from "../event/time.ts";
+import type { Waiting } from "./order.ts";
+import { append, NONE } from "./short-list.ts";
+
+/**
+ * The hashes by which the events of one run are known again (DESIGN 3.5).
+ *
+ * Numbers below 2^53 in plain arrays take eight bytes each. Deltas are most of all events, so they
+ * are remembered only until a model call has begun after the one after theirs; older ones are told by
+ * their place, which is before that call.
+ */
+export interface HashMemory {
+  readonly events: Ring;
+  deltas: Ring | undefined;
+  /** Deltas that arrived before the current model call began. */
+  earlierDeltas: Ring | undefined;
+  /** Newest timestamp of a delta. */
+  newestDelta: Time | undefined;
+  /** The same at the time when the earlier ones became that. */
+  newestEarlier: Time | undefined;
+}
+
+/** The newest `limit` numbers that were put in. */
+export interface Ring {
+  values: number[];
+  oldest: number;
+}
+
+function newRing(): Ring {
+  return { values: NONE, oldest: 0 };
+}
+
+export function newHashMemory(): HashMemory {
+  return {
+    events: newRing(),
+    deltas: undefined,
+    earlierDeltas: undefined,
+    newestDelta: undefined,
+    newestEarlier: undefined,
+  };
+}
+
+/** True when the hash was there; else it is from now on. */
+export function knewEvent(memory: HashMemory, hash: number, limit: number): boolean {
+  if (memory.events.values.includes(hash)) return true;
+  put(memory.events, hash, limit);
+  return false;
+}
+
+/**
+ * The same for a delta: by its bytes, or by its envelope's id when it has one. One with a later
+ * timestamp than all others of its run cannot be a duplicate and is not looked up.
+ */
+export function knewDelta(
+  memory: HashMemory,
+  hash: number,
+  eventId: number | undefined,
+  time: Time,
+  limit: number,
+): boolean {
+  const newest = memory.newestDelta;
+  if (newest === undefined || isAfter(time, newest)) {
+    memory.newestDelta = time;
+  } else if (hasDelta(memory, hash) || (eventId !== undefined && hasDelta(memory, eventId))) {
+    return true;
+  }
+  const deltas = (memory.deltas ??= newRing());
+  put(deltas, hash, limit);
+  if (eventId !== undefined) put(deltas, eventId, limit);
+  return false;
+}
+
+/**
+ * A model call has begun: deltas of the call before the last one are no longer needed. Those with a
+ * later timestamp than its beginning are: they are still waiting for their turn.
+ */
+export function ageDeltas(memory: HashMemory, begun: Time, limit: number): void {
+  const { newestEarlier, deltas } = memory;
+  if (newestEarlier === undefined || isAfter(begun, newestEarlier)) {
+    memory.earlierDeltas = deltas;
+  } else if (deltas !== undefined) {
+    const earlier = (memory.earlierDeltas ??= newRing());
+    for (const hash of inOrder(deltas)) put(earlier, hash, limit);
+  }
+  memory.newestEarlier = memory.newestDelta;
+  memory.deltas = undefined;
+}
+
+/** The run is closed: what still comes of its deltas is late by its timestamp, but for what waits. */
+export function forgetDeltas(memory: HashMemory, waiting: readonly Waiting[], limit: number): void {
+  memory.deltas = undefined;
+  memory.earlierDeltas = undefined;
+  memory.newestDelta = undefined;
+  memory.newestEarlier = undefined;
+  for (const { event } of waiting) {
+    if (isDelta(event)) knewDelta(memory, event.hash, event.around?.eventId, event.time, limit);
+  }
+}
+
+/** Deltas are remembered for less long than other events. */
+export function isDelta(event: Event): event is TextDelta | ToolCallDelta {
+  return event.type === "TextDelta" || event.type === "ToolCallDelta";
+}
+
+/** The numbers of a ring, oldest first. */
+function inOrder({ values, oldest }: Ring): number[] {
+  return [...values.slice(oldest), ...values.slice(0, oldest)];
+}
+
+function hasDelta({ deltas, earlierDeltas }: HashMemory, hash: number): boolean {
+  return deltas?.values.includes(hash) === true || earlierDeltas?.values.includes(hash) === true;
+}
+
+function put(ring: Ring, hash: number, limit: number): void {
+  if (ring.values.length < limit) {
+    ring.values = append(ring.values, hash);
+    return;
+  }
+  ring.values[ring.oldest] = hash;
+  ring.oldest = (ring.oldest + 1) % limit;
+}
