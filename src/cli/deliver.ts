@@ -1,0 +1,128 @@
+import { writeFile } from "node:fs/promises";
+import { runBridge, type BridgeEnd, type BridgeStatus } from "../bridge.ts";
+import type { Config } from "../config/options.ts";
+import { openDeadLetter } from "../dead-letter.ts";
+import { BridgeError, systemReason } from "../errors.ts";
+import { systemClock } from "../otel/clock.ts";
+import { withoutPassword } from "../otel/endpoint.ts";
+import type { Destination, ExportConfig } from "../otel/environment.ts";
+import type { Report } from "../report.ts";
+import type { Source } from "../source/source.ts";
+import { openHealth, type Health } from "./health.ts";
+import { writeOut, type ExitStatus, type Io } from "./io.ts";
+import type { ProgressLine } from "./progress.ts";
+import { decoderOptions, heartOptions } from "./wiring.ts";
+
+export interface Delivery {
+  readonly config: Config<"run"> | Config<"replay">;
+  /** Not opened yet. */
+  readonly sources: readonly Source[];
+  readonly exports: ExportConfig;
+  readonly progress?: ProgressLine | undefined;
+}
+
+const STARTING: BridgeStatus["signals"] = {
+  traces: { phase: "idle", target: undefined },
+  metrics: { phase: "idle", target: undefined },
+  logs: { phase: "idle", target: undefined },
+};
+
+/** What `run` and `replay` share: from sources to the backend, the report, and the exit status. */
+export async function deliver({ config, sources, exports, progress }: Delivery, io: Io): Promise<ExitStatus> {
+  const { log, signal, stdout } = io;
+  const deadLetter =
+    config.deadLetter === undefined ? undefined : await openDeadLetter(config.deadLetter, log);
+  let end: BridgeEnd;
+  let status: () => BridgeStatus = () => ({ signals: STARTING });
+  let health: Health | undefined;
+  try {
+    if ("health" in config && config.health !== undefined) {
+      health = await openHealth(config.health, () => status());
+      log.info(`answering to health checks on http://${health.address}/healthz and /readyz`);
+    }
+    for (const source of sources) await source.open();
+    const names = sources.map(({ name }) => name).join(", ");
+    log.info(`taking events from ${names}; sending ${destinationsText(exports)}`);
+    end = await runBridge(
+      {
+        sources,
+        decoder: decoderOptions(config),
+        heart: heartOptions(config),
+        exports,
+        flushTimeoutMs: config.flushTimeoutMs,
+        commitIntervalMs: config.commitIntervalMs,
+      },
+      {
+        clock: systemClock,
+        random: Math.random,
+        log,
+        deadLetter,
+        signal,
+        write: (line) => writeOut(stdout, line),
+        ...(progress && { onProgress: progress.show }),
+        onStart: (read) => (status = read),
+      },
+    );
+  } finally {
+    progress?.erase();
+    health?.close();
+    await Promise.all(sources.map((source) => source.close()));
+    await deadLetter?.close();
+  }
+  return conclude(config.report, end, io);
+}
+
+/** Says how it went, and with which status the process ends. */
+async function conclude(path: string | undefined, end: BridgeEnd, { log }: Io): Promise<ExitStatus> {
+  const { report, delivered, failure } = end;
+  const { events, spans } = report;
+  const facts = {
+    events: events.received,
+    used: events.used,
+    dropped: sum(events.dropped),
+    rejected: sum(events.rejected),
+    runs: sum(report.runs),
+    spans: spans.exported,
+  };
+  if (delivered) log.info("all delivered", facts);
+  else log.error("not everything was delivered", { ...facts, failed: spans.failed });
+  if (path !== undefined) await writeReport(path, report);
+  if (failure instanceof Error) throw failure;
+  return delivered ? 0 : 1;
+}
+
+async function writeReport(path: string, report: Report): Promise<void> {
+  try {
+    await writeFile(path, `${JSON.stringify(report)}\n`);
+  } catch (error) {
+    throw new BridgeError("BEHEST_OUTPUT", `--report: ${path} ${systemReason(error)}`, { cause: error });
+  }
+}
+
+function sum(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((total, count) => total + count, 0);
+}
+
+/** `traces and metrics to http://localhost:4318`, as few words as tell the truth. */
+function destinationsText({ traces, metrics, logs }: ExportConfig): string {
+  const places = new Map<string, string[]>();
+  for (const [signal, destination] of Object.entries({ traces, metrics, logs })) {
+    const place = placeOf(destination);
+    if (place !== undefined) places.set(place, [...(places.get(place) ?? []), signal]);
+  }
+  if (places.size === 0) return "nothing, because every OTEL_*_EXPORTER is none";
+  return [...places].map(([place, signals]) => `${signals.join(" and ")} to ${place}`).join(", ");
+}
+
+function placeOf(destination: Destination): string | undefined {
+  switch (destination.exporter) {
+    case "none":
+      return undefined;
+    case "console":
+      return "standard output";
+    case "otlp": {
+      const { protocol, url } = destination.endpoint;
+      return `${withoutPassword(url).replace(/\/v1\/(traces|metrics|logs)$/, "")} (${protocol})`;
+    }
+  }
+}

@@ -1,0 +1,126 @@
+import type { Rejected } from "./event/codes.ts";
+import type { Decoded, Decoder } from "./event/decode.ts";
+import type { Around } from "./event/event.ts";
+import { redactionOf, redactText, type Redaction } from "./event/redact.ts";
+import { fromMillis, secondsBetween, toMillis } from "./event/time.ts";
+import type { Ledger } from "./metric/ledger.ts";
+import type { Assembler } from "./run/assembler.ts";
+import type { Op, OutputPart } from "./run/op.ts";
+
+export interface PipelineParts {
+  readonly decoder: Decoder;
+  readonly heart: Assembler;
+  readonly ledger: Ledger;
+  /** Patterns to redact beside the built-in ones: those the decoder has. */
+  readonly redact?: readonly RegExp[] | undefined;
+  /** Told everything the heart says but the fate of events, which the ledger has counted. */
+  readonly onOp: (op: TellingOp) => void;
+}
+
+/** Ops that someone beside the ledger carries out. */
+export type TellingOp = Extract<Op, { op: "opened" | "span" | "notice" | "fault" }>;
+
+type SpanOp = Extract<Op, { op: "span" }>;
+
+/**
+ * One source's way through the bridge: decode, heart, counters (DESIGN 8). Synchronous; where the
+ * bytes come from and where the spans go is the caller's.
+ */
+export class Pipeline {
+  readonly heart: Assembler;
+  readonly ledger: Ledger;
+  readonly #decoder: Decoder;
+  readonly #onOp: PipelineParts["onOp"];
+  readonly #redaction: Redaction;
+  #ops: Op[] = [];
+
+  constructor(parts: PipelineParts) {
+    this.heart = parts.heart;
+    this.ledger = parts.ledger;
+    this.#decoder = parts.decoder;
+    this.#onOp = parts.onOp;
+    this.#redaction = redactionOf(parts.redact);
+  }
+
+  /**
+   * A line of NDJSON. `nowMs` is the source time of its delivery; without one the newest timestamp
+   * so far is (files and stdin, DESIGN 3.5). Gives back what was no event, for the dead letters.
+   */
+  line(
+    buffer: Buffer,
+    start: number,
+    end: number,
+    validUtf8: boolean,
+    nowMs?: number,
+  ): Rejected | UnknownEvent | undefined {
+    return this.#take(this.#decoder.line(buffer, start, end, validUtf8), nowMs);
+  }
+
+  /** An event as an object, from within the process. */
+  value(value: unknown, around: Around | undefined, nowMs: number): Rejected | UnknownEvent | undefined {
+    return this.#take(this.#decoder.value(value, around), nowMs);
+  }
+
+  /** Input that did not even get to the decoder. */
+  reject(rejected: Rejected): Rejected {
+    this.ledger.rejected(rejected.code);
+    return rejected;
+  }
+
+  /** Source time has moved on by itself. */
+  tick(nowMs: number): void {
+    this.heart.tick(nowMs, this.#ops);
+    this.#carryOut();
+  }
+
+  /** The input has ended: what waits is used, and open runs end as drained. */
+  drain(): void {
+    this.heart.drain(this.#ops);
+    this.#carryOut();
+  }
+
+  #take(decoded: Decoded, nowMs: number | undefined): Rejected | UnknownEvent | undefined {
+    if (decoded.type === "rejected") return this.reject(decoded);
+    if (decoded.type === "unknown") {
+      this.ledger.unknownType();
+      return decoded;
+    }
+    // Source time never goes back: an older recording read after a newer one is no silence.
+    this.heart.accept(decoded, nowMs ?? Math.max(this.heart.nowMs, toMillis(decoded.time)), this.#ops);
+    this.#carryOut();
+    return undefined;
+  }
+
+  #carryOut(): void {
+    const ops = this.#ops;
+    // Whoever is told may bring the next event at once.
+    this.#ops = [];
+    for (const op of ops) {
+      this.ledger.apply(op);
+      if (op.op === "span") this.#onOp(this.#redacted(op));
+      else if (op.op === "opened" || op.op === "notice" || op.op === "fault") this.#onOp(op);
+    }
+  }
+
+  /**
+   * What a model said came in pieces, and a secret may have been cut in two by them: so it is redacted
+   * where it is whole, before anything but the heart has seen it.
+   */
+  #redacted(op: SpanOp): SpanOp {
+    const { span } = op;
+    if (span.kind !== "model" || span.output === undefined) return op;
+    const redact = (part: OutputPart): OutputPart =>
+      part.type === "text" ? { ...part, content: redactText(part.content, this.#redaction) } : part;
+    return { op: "span", span: { ...span, output: span.output.map(redact) } };
+  }
+}
+
+/** Reads off what only the heart knows, for the gauges. */
+export function readHeart(heart: Assembler, ledger: Ledger): void {
+  const oldest = heart.oldestStart();
+  const age = oldest === undefined ? 0 : secondsBetween(oldest, fromMillis(heart.nowMs));
+  ledger.setGauge("eventsWaiting", heart.waitingEvents);
+  ledger.setGauge("oldestActiveAge", Math.max(0, age));
+}
+
+export type UnknownEvent = Extract<Decoded, { type: "unknown" }>;
