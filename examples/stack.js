@@ -1,0 +1,30 @@
+// What `npm run stack` does: starts the stack of docker-compose.yml, sends it recorded runs, says where to look.
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const here = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
+const recordings = ["parallel-tools", "token-budget"].map((name) =>
+  here(`test/fixtures/recordings/0.5.9/${name}.ndjson`),
+);
+
+run("docker", ["compose", "--file", here("docker-compose.yml"), "up", "--detach", "--wait"]);
+run(process.execPath, [here("dist/bin.js"), "replay", "--metrics", ...recordings]);
+
+const [line] = readFileSync(recordings[0], "utf8").split("\n");
+const trace = JSON.parse(line).RunStarted.run_id.replaceAll("-", "");
+process.stderr.write(`
+One of the runs as a trace:  http://localhost:16686/trace/${trace}
+All metrics:                 http://localhost:9090/graph?g0.expr=behest_run_ended_total
+`);
+
+function run(command, args) {
+  const { status, error } = spawnSync(command, args, { stdio: "inherit" });
+  if (error?.code === "ENOENT") {
+    process.stderr.write(
+      `${command} is not installed here; it is needed for the stack, and npm start shows the runs without it\n`,
+    );
+    process.exit(1);
+  }
+  if (status !== 0) process.exit(status ?? 1);
+}
