@@ -8,6 +8,13 @@ const recordings = ["parallel-tools", "token-budget"].map((name) =>
   here(`test/fixtures/recordings/0.5.9/${name}.ndjson`),
 );
 
+if (spawnSync("docker", ["compose", "version"], { stdio: "ignore" }).status !== 0) {
+  process.stderr.write(
+    "the stack needs docker with its compose plugin, and `docker compose version` fails here\n",
+  );
+  process.stderr.write("npm start shows the same runs without it\n");
+  process.exit(1);
+}
 run("docker", ["compose", "--file", here("docker-compose.yml"), "up", "--detach", "--wait"]);
 run(process.execPath, [here("dist/bin.js"), "replay", "--metrics", ...recordings]);
 
@@ -19,12 +26,6 @@ All metrics:                 http://localhost:9090/graph?g0.expr=behest_run_ende
 `);
 
 function run(command, args) {
-  const { status, error } = spawnSync(command, args, { stdio: "inherit" });
-  if (error?.code === "ENOENT") {
-    process.stderr.write(
-      `${command} is not installed here; it is needed for the stack, and npm start shows the runs without it\n`,
-    );
-    process.exit(1);
-  }
+  const { status } = spawnSync(command, args, { stdio: "inherit" });
   if (status !== 0) process.exit(status ?? 1);
 }
