@@ -65,11 +65,9 @@ export function openExports(config: ExportConfig, options: ExportsOptions): Expo
     const destination = config[signal];
     if (destination.exporter === "none") return openNowhere<R>();
     const sender = senderTo(destination, signal, serializer, options);
-    return openLane(
-      { sender, freight: freight(serializer.encode[encodingOf(destination)]), destination },
-      options,
-      acceptance,
-    );
+    const timeoutMs = requestTimeoutMs(signal, destination, config);
+    const encode = serializer.encode[encodingOf(destination)];
+    return openLane({ sender, freight: freight(encode), timeoutMs }, options, acceptance);
   };
   const lanes = {
     traces: open("traces", SPANS, (encode) => listFreight<ReadableSpan>("traces", encode)),
@@ -131,7 +129,7 @@ function openNowhere<R>(): Lane<R> {
 type Somewhere = Exclude<Destination, { exporter: "none" }>;
 
 function openLane<R>(
-  { sender, freight, destination }: { sender: Sender; freight: Freight<R>; destination: Somewhere },
+  { sender, freight, timeoutMs }: { sender: Sender; freight: Freight<R>; timeoutMs: number },
   { clock, random, log, onRequest }: ExportsOptions,
   acceptance: Acceptance,
 ): Lane<R> {
@@ -143,7 +141,7 @@ function openLane<R>(
     state,
     clock,
     random,
-    timeoutMs: destination.exporter === "otlp" ? destination.endpoint.timeoutMs : Infinity,
+    timeoutMs,
     ...(onRequest && { onRequest: (seconds) => onRequest(signal, seconds) }),
   });
   acceptance.listen(() => courier.wake());
@@ -153,6 +151,13 @@ function openLane<R>(
     status: () => ({ phase: state.phase, target: sender.target }),
     close: () => sender.close(),
   };
+}
+
+/** How long an answer is waited for; a reading is tried anew until a newer one takes its place. */
+function requestTimeoutMs(signal: Signal, destination: Somewhere, { metricReading }: ExportConfig): number {
+  if (destination.exporter === "console") return Infinity;
+  const { timeoutMs } = destination.endpoint;
+  return signal === "metrics" ? Math.min(timeoutMs, metricReading.timeoutMs) : timeoutMs;
 }
 
 function senderTo<T>(

@@ -296,6 +296,18 @@ describe("metrics beside traces", () => {
     expect(exports.status().metrics.phase).toBe("off");
   });
 
+  test.each([
+    ["OTEL_METRIC_EXPORT_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"],
+    ["OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "OTEL_METRIC_EXPORT_TIMEOUT"],
+  ])("are sent again when no answer came within %s, the shorter one", async (short, long) => {
+    const hold = new Promise<HttpAct>(() => {});
+    const backend = await httpBackend((_request, index) => (index === 0 ? hold : take));
+    const exports = openTo(backend.url, { [short]: "20", [long]: "600000" });
+    const [reading] = readings(exports.resource, 1);
+    expect(await exports.metrics.deliver(reading!)).toEqual({ kind: "taken" });
+    expect(backend.requests).toHaveLength(2);
+  });
+
   test("go to an endpoint of their own", async () => {
     const [traces, metrics] = [await httpBackend(), await httpBackend()];
     const exports = openTo(traces.url, {
