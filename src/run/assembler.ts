@@ -8,9 +8,17 @@ import type { HeartOptions } from "./limits.ts";
 import { place, recordGaps, startNumbering } from "./numbering.ts";
 import type { DropReason, Ending, IncompleteReason, Op, RunFacts } from "./op.ts";
 import { OrderStage, type Waiting } from "./order.ts";
-import { restoreRecord, saveRecord, type SavedHeart } from "./saved.ts";
+import { Remembered } from "./remembered.ts";
+import {
+  restoreRecord,
+  saveRecord,
+  takeAwaited,
+  type HeartChanges,
+  type SavedHeart,
+  type SavedRecord,
+} from "./saved.ts";
 import { goesOn, isLateAlready, learn, openSegment, useLate } from "./segment.ts";
-import { newRecord, type RunRecord, type Segment } from "./state.ts";
+import { isKnown, newRecord, type RunRecord, type Segment } from "./state.ts";
 import { takeChunk, transition } from "./transition.ts";
 
 /**
@@ -24,16 +32,18 @@ export class Assembler {
   readonly options: HeartOptions;
   /** Runs with an open segment, and runs all of whose events still wait. */
   readonly #active = new Map<string, RunRecord>();
-  /** Closed runs, in order of closing. */
-  readonly #remembered = new Map<string, RunRecord>();
+  readonly #remembered: Remembered;
   readonly #deadlines = new Deadlines();
   readonly #order: OrderStage;
   #nowMs = 0;
-  /** When the run closed first has to be forgotten. */
-  #forgetAtMs = Infinity;
+  /** Runs have been opened and closed so often. */
+  #moves = 0;
+  /** Runs that are not as they were last written down, once somebody asks for them. */
+  #changed: Set<string> | undefined;
 
   constructor(options: HeartOptions) {
     this.options = options;
+    this.#remembered = new Remembered(options);
     this.#order = new OrderStage(options.reorderWindowMs);
   }
 
@@ -81,6 +91,7 @@ export class Assembler {
   accept(event: Event, nowMs: number, ops: Op[]): void {
     this.tick(nowMs, ops);
     const record = this.#recordOf(event.runId, nowMs);
+    this.#changed?.add(event.runId);
     const awaited = takeAwaited(record, event);
     if (this.#isDuplicate(record, event) && awaited === undefined) {
       // The runtime numbers one and the same CacheMetrics twice: its second number is not missing.
@@ -121,7 +132,7 @@ export class Assembler {
     if (nowMs > this.#nowMs) this.#nowMs = nowMs;
     const first = this.#deadlines.first();
     if (first !== undefined && first.deadlineMs <= this.#nowMs) this.#expire(ops);
-    if (this.#forgetAtMs <= this.#nowMs) this.#forget();
+    this.#forget();
   }
 
   /** The input has ended: nothing that waits has to wait any longer. */
@@ -141,40 +152,57 @@ export class Assembler {
 
   /** The state as plain JSON data, without the events that still wait (`saved.ts`). */
   save(): SavedHeart {
-    const waiting = (runId: string) => this.#order.of(runId);
-    const open = [...this.#active.values()].filter(({ segment }) => segment !== undefined);
-    return {
-      nowMs: this.#nowMs,
-      open: open.map((record) => saveRecord(record, waiting(record.runId))),
-      remembered: [...this.#remembered.values()].map((record) => saveRecord(record, waiting(record.runId))),
-    };
+    const records = [...this.#active.values(), ...this.#remembered.values()];
+    return { nowMs: this.#nowMs, runs: this.#written(records.filter(isKnown)) };
+  }
+
+  /**
+   * What is new in the state since this was asked for last, or since it was read back; at first all of
+   * it. All changes taken together are what `save` gives.
+   */
+  changes(): HeartChanges {
+    const changed = this.#changed;
+    this.#changed = new Set();
+    if (changed === undefined) return { ...this.save(), gone: [] };
+    const records: RunRecord[] = [];
+    const gone: string[] = [];
+    for (const runId of changed) {
+      const record = this.#active.get(runId) ?? this.#remembered.get(runId);
+      if (record !== undefined && isKnown(record)) records.push(record);
+      else gone.push(runId);
+    }
+    return { nowMs: this.#nowMs, runs: this.#written(records), gone };
   }
 
   /** The heart that was saved; events that waited are expected to be delivered again. */
   static restore(saved: SavedHeart, options: HeartOptions): Assembler {
     const heart = new Assembler(options);
     heart.#nowMs = saved.nowMs;
-    for (const each of saved.open) {
+    heart.#changed = new Set();
+    for (const each of saved.runs.toSorted((one, other) => one.moved - other.moved)) {
       const record = restoreRecord(each);
-      heart.#active.set(record.runId, record);
+      heart.#moves = record.moved;
       const { segment } = record;
-      if (segment !== undefined) heart.#deadlines.add(record, heart.#deadlineOf(record, segment));
-    }
-    for (const each of saved.remembered) {
-      const record = restoreRecord(each);
-      heart.#remembered.set(record.runId, record);
-      heart.#forgetAtMs = Math.min(heart.#forgetAtMs, heart.#forgetTimeOf(record));
+      if (segment === undefined) {
+        heart.#remembered.add(record);
+        continue;
+      }
+      heart.#active.set(record.runId, record);
+      heart.#deadlines.add(record, heart.#deadlineOf(record, segment));
     }
     return heart;
+  }
+
+  #written(records: readonly RunRecord[]): SavedRecord[] {
+    return records.map((record) => saveRecord(record, this.#order.of(record.runId)));
   }
 
   /** What is known of a run, for an event that arrived at `arrivalMs`. */
   #recordOf(runId: string, arrivalMs: number): RunRecord {
     const active = this.#active.get(runId);
     if (active !== undefined) return active;
-    const remembered = this.#remembered.get(runId);
-    if (remembered !== undefined && arrivalMs < this.#rememberedUntil(remembered)) return remembered;
-    this.#remembered.delete(runId);
+    const remembered = this.#remembered.recall(runId, arrivalMs);
+    if (remembered !== undefined) return remembered;
     const record = newRecord(runId, newHashMemory());
     this.#active.set(runId, record);
     return record;
@@ -201,6 +229,7 @@ export class Assembler {
   }
 
   #useWaiting({ event, count, arrivalMs }: Waiting, ops: Op[]): void {
+    this.#changed?.add(event.runId);
     this.#use(this.#recordOf(event.runId, arrivalMs), event, count, arrivalMs, ops);
   }
 
@@ -261,7 +290,8 @@ export class Assembler {
     while (this.openRuns > 0 && this.openRuns >= this.options.maxOpenRuns) this.#evict(ops);
     const segment = openSegment(record, event, this.options.agentName);
     record.segment = segment;
-    this.#remembered.delete(record.runId);
+    record.moved = ++this.#moves;
+    this.#remembered.remove(record.runId);
     this.#active.set(record.runId, record);
     this.#deadlines.add(record, this.#deadlineOf(record, segment));
     const { facts: run, start, resumedFrom } = segment;
@@ -287,6 +317,7 @@ export class Assembler {
   /** Closes a run that no event closed. */
   #stop(record: RunRecord, segment: Segment, reason: IncompleteReason, closedMs: number, ops: Op[]): void {
     const before = ops.length;
+    this.#changed?.add(record.runId);
     try {
       this.#close(record, segment, { outcome: "incomplete", reason }, undefined, closedMs, ops);
     } catch (error) {
@@ -300,9 +331,9 @@ export class Assembler {
     this.#active.delete(record.runId);
     if (record.closed === undefined) return;
     forgetDeltas(record.hashes, this.#order.of(record.runId), this.options.maxHashes);
-    this.#remembered.set(record.runId, record);
-    this.#forgetAtMs = Math.min(this.#forgetAtMs, this.#forgetTimeOf(record));
-    if (this.#remembered.size > this.options.maxRememberedRuns) this.#forget();
+    record.moved = ++this.#moves;
+    this.#remembered.add(record);
+    this.#forget();
   }
 
   /** When the run has been silent for too long; moves on with every arrival. */
@@ -336,27 +367,8 @@ export class Assembler {
     }
   }
 
-  /** First millisecond in which an event that arrives finds nothing remembered of its run. */
-  #rememberedUntil({ closed }: RunRecord): number {
-    return (closed?.closedMs ?? 0) + this.options.rememberMs;
-  }
-
-  /** An event that arrived in time may still wait. */
-  #forgetTimeOf(record: RunRecord): number {
-    const { reorderWindowMs } = this.options;
-    return this.#rememberedUntil(record) + (reorderWindowMs === 0 ? 0 : reorderWindowMs + 1);
-  }
-
   #forget(): void {
-    this.#forgetAtMs = Infinity;
-    for (const [runId, record] of this.#remembered) {
-      const tooMany = this.#remembered.size > this.options.maxRememberedRuns;
-      if (!tooMany && this.#forgetTimeOf(record) > this.#nowMs) {
-        this.#forgetAtMs = this.#forgetTimeOf(record);
-        return;
-      }
-      this.#remembered.delete(runId);
-    }
+    this.#remembered.forget(this.#nowMs, (runId) => this.#changed?.add(runId));
   }
 
   /** A bug: closes the run as far as it can be, and keeps nothing of it that could fail again. */
@@ -378,16 +390,6 @@ export class Assembler {
     }
     this.#leave(record);
   }
-}
-
-/** Whether the event waited when the state was written down: then which count it belongs to. */
-function takeAwaited(record: RunRecord, { hash }: Event): number | undefined {
-  const { awaited } = record;
-  const count = awaited?.get(hash);
-  if (count === undefined) return undefined;
-  awaited?.delete(hash);
-  if (awaited?.size === 0) record.awaited = undefined;
-  return count;
 }
 
 type UsedOps = { readonly [T in Event["type"]]: Op };

@@ -1,3 +1,4 @@
+import type { Event } from "../event/event.ts";
 import type { Numbering } from "./numbering.ts";
 import type { Waiting } from "./order.ts";
 import type { ClosedSegment, RunRecord, Segment, ToolCount } from "./state.ts";
@@ -5,8 +6,14 @@ import type { ClosedSegment, RunRecord, Segment, ToolCount } from "./state.ts";
 /** The heart's state as JSON data. Written and read back, the same events give the same ops. */
 export interface SavedHeart {
   readonly nowMs: number;
-  readonly open: readonly SavedRecord[];
-  readonly remembered: readonly SavedRecord[];
+  /** Open and remembered ones, in any order. */
+  readonly runs: readonly SavedRecord[];
+}
+
+/** What to put into a saved heart to make it the one of now. */
+export interface HeartChanges extends SavedHeart {
+  /** Runs that are to be taken out of it, if they are in it. */
+  readonly gone: readonly string[];
 }
 
 type ToolCounts = readonly (readonly [callId: string, began: number, unfinished: number])[];
@@ -21,7 +28,7 @@ type Awaited = readonly (readonly [hash: number, count: number])[];
 /** A run's record with its maps as arrays. */
 export interface SavedRecord extends Pick<
   RunRecord,
-  "runId" | "hashes" | "numbered" | "missing" | "lastArrivalMs"
+  "runId" | "moved" | "hashes" | "numbered" | "missing" | "lastArrivalMs"
 > {
   readonly numbering?: Numbering;
   readonly awaited?: Awaited;
@@ -34,10 +41,11 @@ export interface SavedRecord extends Pick<
  * they are not acknowledged, so they will be delivered again, and are known then by their hashes.
  */
 export function saveRecord(record: RunRecord, waiting: readonly Waiting[]): SavedRecord {
-  const { runId, hashes, numbering, numbered, segment, closed, missing, lastArrivalMs } = record;
+  const { runId, moved, hashes, numbering, numbered, segment, closed, missing, lastArrivalMs } = record;
   const awaited = awaitedOf(record, waiting);
   return {
     runId,
+    moved,
     missing,
     lastArrivalMs,
     hashes,
@@ -51,10 +59,11 @@ export function saveRecord(record: RunRecord, waiting: readonly Waiting[]): Save
 
 export function restoreRecord(saved: SavedRecord): RunRecord {
   // The heart changes its records in place; what was read stays as it is.
-  const { runId, hashes, numbering, numbered, awaited, segment, closed, missing, lastArrivalMs } =
+  const { runId, moved, hashes, numbering, numbered, awaited, segment, closed, missing, lastArrivalMs } =
     structuredClone(saved);
   return {
     runId,
+    moved,
     hashes,
     numbering,
     numbered,
@@ -66,6 +75,16 @@ export function restoreRecord(saved: SavedRecord): RunRecord {
     queueIndex: -1,
     deadlineMs: 0,
   };
+}
+
+/** Whether the event waited when the state was written down: then which count it belongs to. */
+export function takeAwaited(record: RunRecord, { hash }: Event): number | undefined {
+  const { awaited } = record;
+  const count = awaited?.get(hash);
+  if (count === undefined) return undefined;
+  awaited?.delete(hash);
+  if (awaited?.size === 0) record.awaited = undefined;
+  return count;
 }
 
 function savedTools(tools: Map<string, ToolCount> | undefined): SavedTools {

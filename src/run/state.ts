@@ -14,6 +14,8 @@ import { NONE } from "./short-list.ts";
  */
 export interface RunRecord {
   readonly runId: string;
+  /** Counts the openings and closings of all runs: that of this one's last. */
+  moved: number;
   segment: Segment | undefined;
   /** The last closed segment. */
   closed: ClosedSegment | undefined;
@@ -181,9 +183,15 @@ export function emptyTurn(): Turn {
   };
 }
 
+/** Something is known of the run; of others all events still wait. */
+export function isKnown({ segment, closed }: RunRecord): boolean {
+  return segment !== undefined || closed !== undefined;
+}
+
 export function newRecord(runId: string, hashes: HashMemory): RunRecord {
   return {
     runId,
+    moved: 0,
     segment: undefined,
     closed: undefined,
     hashes,

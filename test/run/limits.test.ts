@@ -237,7 +237,7 @@ describe("maxIds", () => {
   test("late finishes of a closed run are counted within it too", () => {
     const heart = new Assembler({ ...HEART_DEFAULTS, maxIds: LIMIT });
     perform(heart, [started(0), completed(10), ...nth(9, (n) => toolFinished(11 + n, `c-${n}`))]);
-    expect(heart.save().remembered[0]?.closed?.tools).toHaveLength(LIMIT);
+    expect(heart.save().runs[0]?.closed?.tools).toHaveLength(LIMIT);
   });
 });
 

@@ -163,7 +163,7 @@ describe("what is written down", () => {
   test("holds of a closed run no hashes of deltas, which are most of all", () => {
     const made = new Assembler(HEART_DEFAULTS);
     perform(made, [started(0), model(1), delta(2), delta(3), model(4, 2), delta(5), completed(6)]);
-    const [record] = made.save().remembered;
+    const [record] = made.save().runs;
     expect([record?.hashes.deltas, record?.hashes.earlierDeltas]).toEqual([undefined, undefined]);
     expect(record?.hashes.events.values).toHaveLength(4);
   });
@@ -173,7 +173,7 @@ describe("what is written down", () => {
     perform(made, [delta(0, "secret text")]);
     expect(made.waitingEvents).toBe(1);
     expect(JSON.stringify(made.save())).not.toContain("secret");
-    expect(made.save()).toMatchObject({ open: [], remembered: [] });
+    expect(made.save()).toMatchObject({ runs: [] });
   });
 });
 

@@ -4,9 +4,10 @@ import { Assembler } from "../../src/run/assembler.ts";
 import { HEART_DEFAULTS, type HeartOptions } from "../../src/run/limits.ts";
 import { MAX_GAPS } from "../../src/run/numbering.ts";
 import type { FinishedSpan, Op } from "../../src/run/op.ts";
-import type { SavedHeart, SavedRecord } from "../../src/run/saved.ts";
+import type { SavedRecord } from "../../src/run/saved.ts";
 import { spansOf } from "../viewer/text-tree.ts";
 import { checkInvariants } from "./invariants.ts";
+import { inOrder, Kept } from "./kept.ts";
 import { randomOf, seedFromEnvironment, trialMs, type Random } from "./random.ts";
 import { referenceOf } from "./reference.ts";
 import { DAY, HOUR, MINUTE } from "./story.ts";
@@ -158,7 +159,7 @@ function tinyLimits(random: Random): HeartOptions {
 interface Life {
   /** Ticks between the deliveries. */
   readonly ticks?: Random;
-  /** Deaths between the deliveries: the state is saved, read back, and what waited comes again. */
+  /** Deaths between the deliveries: what changed is kept, read back, and what waited comes again. */
   readonly cuts?: Random;
   /** Looks at the limits every now and then. */
   readonly watch?: Random;
@@ -169,6 +170,7 @@ interface Life {
 function live(deliveries: readonly Delivery[], options: HeartOptions, life: Life = {}): Op[] {
   const { ticks, cuts, watch } = life;
   let heart = new Assembler(options);
+  const kept = new Kept();
   const ops: Op[] = [];
   const arrivals = new Map(deliveries.map(({ event, nowMs }) => [event, nowMs]));
   for (const { event, nowMs } of deliveries) {
@@ -177,9 +179,12 @@ function live(deliveries: readonly Delivery[], options: HeartOptions, life: Life
       heart.tick(between, ops);
     }
     heart.accept(event, nowMs, ops);
+    if (cuts?.chance(0.2)) kept.take(heart);
     if (cuts?.chance(0.1)) {
       const undecided = [...heart.undecided()];
-      heart = Assembler.restore(JSON.parse(JSON.stringify(heart.save())) as SavedHeart, options);
+      kept.take(heart);
+      if (cuts.chance(0.1)) expect(inOrder(kept.read())).toEqual(inOrder(heart.save()));
+      heart = Assembler.restore(kept.read(), options);
       for (const again of undecided) heart.accept(again, arrivals.get(again)!, ops);
     }
     if (watch?.chance(0.05)) checkLimits(heart);
@@ -201,8 +206,7 @@ function checkLimits(heart: Assembler): void {
   expect(heart.openRuns).toBeLessThanOrEqual(options.maxOpenRuns);
   expect(heart.waitingEvents).toBeLessThanOrEqual(options.maxWaiting);
   expect(heart.rememberedRuns).toBeLessThanOrEqual(options.maxRememberedRuns);
-  const { open, remembered } = heart.save();
-  for (const record of [...open, ...remembered]) checkRecord(record, options, heart.waitingEvents);
+  for (const record of heart.save().runs) checkRecord(record, options, heart.waitingEvents);
 }
 
 function checkRecord(
