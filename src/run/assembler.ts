@@ -85,15 +85,14 @@ export class Assembler {
     return oldest;
   }
 
-  /**
-   * An event arrived with a delivery of source time `nowMs`. Ops are added to `ops`.
-   */
+  /** An event arrived with a delivery of source time `nowMs`. Ops are added to `ops`. */
   accept(event: Event, nowMs: number, ops: Op[]): void {
     this.tick(nowMs, ops);
     const record = this.#recordOf(event.runId, nowMs);
     this.#changed?.add(event.runId);
     const awaited = takeAwaited(record, event);
-    if (this.#isDuplicate(record, event) && awaited === undefined) {
+    // What is awaited was remembered when it came first, and is not for longer because it comes again.
+    if (awaited === undefined && this.#isDuplicate(record, event)) {
       // The runtime numbers one and the same CacheMetrics twice: its second number is not missing.
       this.#number(record, event);
       ops.push({ op: "dropped", type: event.type, reason: "duplicate" });
