@@ -4,6 +4,7 @@ import type { InstrumentationScope } from "@opentelemetry/core";
 import type { Resource } from "@opentelemetry/resources";
 import type { ReadableSpan, TimedEvent } from "@opentelemetry/sdk-trace";
 
+import { isSame, type Time } from "../event/time.ts";
 import type { FinishedSpan, ModelSpan, Notice, RunFacts, RunSpan, ToolSpan } from "../run/op.ts";
 import { attributesOf, noticeAttributes, type AttributeRules } from "./attributes.ts";
 import { runSpanId, spanIdOf, traceIdOf } from "./ids.ts";
@@ -41,7 +42,7 @@ export function createSpanMapper(options: SpanMapperOptions): (span: FinishedSpa
       spanContext: () => context,
       // A root has the key with undefined in it, as the SDK's own spans do; a conditional spread costs a microsecond.
       parentSpanContext: parent as SpanContext,
-      startTime: span.start as HrTime,
+      startTime: startOf(span) as HrTime,
       endTime: span.end as HrTime,
       duration: durationOf(span),
       ended: true,
@@ -56,6 +57,17 @@ export function createSpanMapper(options: SpanMapperOptions): (span: FinishedSpa
       droppedLinksCount,
     };
   };
+}
+
+/**
+ * A span without length begins a nanosecond earlier (docs/decisions/007-no-span-without-length.md): Jaeger
+ * takes one for a span of negative length, makes it reach beyond its run, and warns of both.
+ */
+export function startOf({ start, end }: FinishedSpan): Time {
+  const [seconds, nanos] = start;
+  if (!isSame(start, end)) return start;
+  if (nanos > 0) return [seconds, nanos - 1];
+  return seconds > 0 ? [seconds - 1, 999_999_999] : start;
 }
 
 /** What a span is named by. */
@@ -215,7 +227,8 @@ function sampledContext(traceId: string, spanId: string, traceState: TraceState 
     : { traceId, spanId, traceFlags, traceState };
 }
 
-function durationOf({ start, end }: FinishedSpan): HrTime {
+function durationOf(span: FinishedSpan): HrTime {
+  const [start, end] = [startOf(span), span.end];
   const seconds = end[0] - start[0];
   const nanos = end[1] - start[1];
   return nanos < 0 ? [seconds - 1, nanos + 1_000_000_000] : [seconds, nanos];

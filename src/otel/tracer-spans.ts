@@ -1,13 +1,13 @@
 import { ROOT_CONTEXT, SpanKind, trace, TraceFlags } from "@opentelemetry/api";
 import type { Attributes, Context, HrTime, Link, Span, SpanContext, Tracer } from "@opentelemetry/api";
 
-import type { Time } from "../event/time.ts";
+import { isAfter, type Time } from "../event/time.ts";
 import type { FinishedSpan, OpenedSpan, RunFacts, RunSpan } from "../run/op.ts";
 import { attributesOf, putRun, type AttributeRules } from "./attributes.ts";
 import { withIds } from "./id-generator.ts";
 import type { SpanLimits } from "./limits.ts";
 import { OPERATION_NAME } from "./semconv.ts";
-import { childContext, eventsOf, kindOf, nameOf, statusOf, traceOf } from "./spans.ts";
+import { childContext, eventsOf, kindOf, nameOf, startOf, statusOf, traceOf } from "./spans.ts";
 
 /** Ended runs whose span's context is kept, for what still comes: late finishes and later segments. */
 const MAX_ENDED = 10_000;
@@ -62,26 +62,29 @@ export class TracerSpans {
   #putChild(span: Exclude<FinishedSpan, RunSpan>): boolean {
     const run = traceOf(span.run);
     const { spanId } = childContext(span, run);
-    const child = this.#start(span, { traceId: run.traceId, spanId }, this.#parentOf(span.run), []);
+    const child = this.#start(span, { traceId: run.traceId, spanId }, this.#parentOf(span), []);
     return finish(child, span);
   }
 
   /** The run's span: open, about to be opened, or ended long ago. */
-  #parentOf(run: RunFacts): Context {
+  #parentOf(child: FinishedSpan): Context {
+    const { run } = child;
     const open = this.#open.get(run.runId);
     const ended = this.#ended.get(endedKey(run.runId, run.segment));
-    const context = ended ?? (open && (open.span ??= this.#startRun(run, open)).spanContext());
+    const context =
+      ended ?? (open && (open.span ??= this.#startRun(run, open, startOf(child))).spanContext());
     return trace.setSpanContext(ROOT_CONTEXT, context ?? traceOf(run).context);
   }
 
-  #startRun(run: RunFacts, { start, resumedFrom }: OpenRun): Span {
+  /** Its first child may begin a nanosecond earlier than it does (`startOf`). */
+  #startRun(run: RunFacts, { start, resumedFrom }: OpenRun, child: Time): Span {
     const { tracer, rules } = this.#options;
     const { traceId, context, parent } = traceOf(run);
     const attributes: Attributes = { [OPERATION_NAME]: "invoke_agent" };
     putRun(attributes, run, rules.value);
     const options = {
       kind: SpanKind.INTERNAL,
-      startTime: start as HrTime,
+      startTime: (isAfter(start, child) ? child : start) as HrTime,
       attributes,
       links: this.#linksTo(run, resumedFrom),
       root: parent === undefined,
@@ -108,7 +111,7 @@ export class TracerSpans {
     };
     // First of all, so that nothing stays open when the host's own code throws.
     this.#open.delete(run.runId);
-    const own = (open.span ??= this.#startRun(run, open));
+    const own = (open.span ??= this.#startRun(run, open, startOf(span)));
     this.#remember(endedKey(run.runId, run.segment), own.spanContext());
     own.setAttributes(attributesOf(span, rules));
     for (const { name, time, attributes } of eventsOf(span, limits).events) {
@@ -135,7 +138,7 @@ export class TracerSpans {
     const { tracer, rules } = this.#options;
     const options = {
       kind: kindOf(span),
-      startTime: span.start as HrTime,
+      startTime: startOf(span) as HrTime,
       attributes: attributesOf(span, rules),
       links,
     };

@@ -89,7 +89,7 @@ export function truthOf(lines: readonly string[]): Truth {
     chunkGaps: sum(chunks.map((count) => Math.max(0, count - 1))),
     tokens,
     callsWithUsage,
-    spans: runs.flatMap((run) => run.spans()),
+    spans: runs.flatMap((run) => run.spans()).map(withLength),
   };
 }
 
@@ -248,6 +248,11 @@ type Counts = Readonly<Record<string, number | null | undefined>>;
 
 function cacheRead(counts: Counts): number | undefined {
   return counts["cache_read_input_tokens"] ?? counts["cached_input_tokens"] ?? undefined;
+}
+
+/** What has no length begins a nanosecond earlier (docs/decisions/007-no-span-without-length.md). */
+function withLength(span: TrueSpan): TrueSpan {
+  return span.start === span.end ? { ...span, start: String(BigInt(span.start) - 1n) } : span;
 }
 
 /** DESIGN 4. */

@@ -25,6 +25,27 @@ test("times are handed on and not copied", () => {
   expect(map(span).endTime).toBe(span.end);
 });
 
+test.each([
+  [
+    [1_700_000_000, 5],
+    [1_700_000_000, 4],
+  ],
+  [
+    [1_700_000_000, 0],
+    [1_699_999_999, 999_999_999],
+  ],
+  [
+    [0, 0],
+    [0, 0],
+  ],
+] as const)("a span without length at %j begins a nanosecond earlier", (at, start) => {
+  expect(map({ ...toolSpan(), start: at, end: at })).toMatchObject({
+    startTime: start,
+    endTime: at,
+    duration: [0, at[0] + at[1] > 0 ? 1 : 0],
+  });
+});
+
 describe("identity", () => {
   test("of a run without a parent", () => {
     const span = map(runSpan());
