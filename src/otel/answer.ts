@@ -66,7 +66,12 @@ export function answerOfHttp(reply: HttpReply, decode: Decoders, nowMs: number):
   }
   if (status >= 500 && !MISCONFIGURED_5XX.has(status)) return { kind: "server_error", cause, message };
   // Every other 4xx speaks of the address, the credentials or the account, never of one span.
-  return { kind: "misconfigured", cause, message, absent: status === 404 || status === 501 };
+  return {
+    kind: "misconfigured",
+    cause,
+    message,
+    absent: status === 404 || status === 405 || status === 501,
+  };
 }
 
 const SPLIT = new Set([400, 413, 422]);

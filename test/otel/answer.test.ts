@@ -98,7 +98,7 @@ describe("an HTTP status", () => {
     [404, true],
     [501, true],
     [401, false],
-    [405, false],
+    [405, true],
     [410, false],
   ])("%i: the signal itself is unknown there: %s", (status, absent) => {
     expect(answer({ status })).toMatchObject({ kind: "misconfigured", absent });
