@@ -13,7 +13,7 @@ import { join } from "node:path";
 
 import { runBridge } from "../src/bridge.ts";
 import { LineSplitter } from "../src/event/lines.ts";
-import { systemClock } from "../src/otel/clock.ts";
+import { systemClock } from "../src/clock.ts";
 import { readEnvironment } from "../src/otel/environment.ts";
 import { HEART_DEFAULTS } from "../src/run/limits.ts";
 import { fileSource } from "../src/source/file.ts";
@@ -84,7 +84,7 @@ async function replay(): Promise<number> {
   await source.open();
   const { report } = await runBridge(
     {
-      sources: [source],
+      inputs: [{ source }],
       decoder: {},
       heart: HEART_DEFAULTS,
       exports: config,

@@ -72,6 +72,11 @@ export class DeadLetter {
     return this.#waitingUnits > MAX_WAITING ? this.#writing : undefined;
   }
 
+  /** Resolves when everything added before is written, or was given up. */
+  async flushed(): Promise<void> {
+    await this.#writing;
+  }
+
   /** Writes what waits and lets go of the file. Idempotent; nothing may be added any more. */
   async close(): Promise<void> {
     await this.#writing;

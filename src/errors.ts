@@ -21,6 +21,22 @@ export const ERROR_CODES = {
     meaning: "A source that was open cannot be read any further.",
     remedy: "What was read before is delivered. Start again when the source is back.",
   },
+  BEHEST_STATE_OPEN: {
+    exit: 2,
+    meaning: "The state of an earlier process cannot be read: damaged, of another version, or out of reach.",
+    remedy: "The message says which. Nothing was taken and nothing was changed.",
+  },
+  BEHEST_STATE_COMMIT: {
+    exit: 1,
+    meaning: "The state cannot be written.",
+    remedy:
+      "Nothing is acknowledged meanwhile, and it is tried again until it can be: make room, or give the rights.",
+  },
+  BEHEST_STATE_REPLACED: {
+    exit: 1,
+    meaning: "Replaced by a newer process that reads the same source with the same state.",
+    remedy: "Nothing was acknowledged since. The newest process always wins; stop this one for good.",
+  },
   BEHEST_OUTPUT: {
     exit: 1,
     meaning: "A file that was asked for (`--report`) cannot be written.",

@@ -1,7 +1,7 @@
 import { stderr, stdout } from "node:process";
 
 import { createLog, type Log } from "./log.ts";
-import type { Clock } from "./otel/clock.ts";
+import type { Clock } from "./clock.ts";
 import { readEnvironment, type ExportConfig } from "./otel/environment.ts";
 
 /** Bytes of finished spans that may wait in a host's process, unless it says otherwise. */

@@ -1,9 +1,13 @@
+import { isUtf8 } from "node:buffer";
+
+import type { Committer } from "./committer.ts";
 import type { DeadLetter } from "./dead-letter.ts";
-import type { Rejected } from "./event/codes.ts";
+import type { Rejected, UnknownType } from "./event/codes.ts";
+import type { Decoded } from "./event/decode.ts";
 import { LineSplitter } from "./event/lines.ts";
 import type { Log } from "./log.ts";
 import type { Pipeline } from "./pipeline.ts";
-import type { Source } from "./source/source.ts";
+import type { Delivery, Source } from "./source/source.ts";
 
 /** Unknown types that are told of by name; more only count. */
 const MAX_TOLD_TYPES = 100;
@@ -11,6 +15,8 @@ const MAX_TOLD_TYPES = 100;
 export interface LaneOptions {
   readonly source: Source;
   readonly pipeline: Pipeline;
+  /** Where its state is kept; undefined for a source that is read once. */
+  readonly committer?: Committer | undefined;
   readonly deadLetter: DeadLetter | undefined;
   readonly log: Log;
   /** Milliseconds since 1970. */
@@ -32,8 +38,10 @@ export class Lane {
   #written: Promise<void> | undefined;
   /** When the source was asked for more, while it has not answered. */
   #askedAtMs: number | undefined;
+  #answeredAtMs = 0;
   /** Source time at that moment. */
   #askedSourceMs = 0;
+  #ended = false;
 
   constructor(options: LaneOptions) {
     this.#options = options;
@@ -43,42 +51,72 @@ export class Lane {
     return this.#options.pipeline;
   }
 
-  get name(): string {
-    return this.#options.source.name;
+  get source(): Source {
+    return this.#options.source;
+  }
+
+  get committer(): Committer | undefined {
+    return this.#options.committer;
+  }
+
+  /** The source said by itself that nothing more will come. */
+  get ended(): boolean {
+    return this.#ended;
   }
 
   /** Reads the source to its end, or until `signal` is aborted. Rejects when the source cannot be read. */
   async read(signal: AbortSignal): Promise<void> {
-    const { source, room, onChunk, pipeline } = this.#options;
+    const { source, room, pipeline } = this.#options;
     let splitter = this.#splitter();
     for (;;) {
       this.#ask(pipeline.heart.nowMs);
       const reading = await source.next(signal);
       this.#askedAtMs = undefined;
+      this.#answeredAtMs = this.#options.now();
       if (reading === undefined) break;
-      if (reading.kind === "caught_up") continue;
-      if (reading.kind === "break") {
-        splitter.end();
-        splitter = this.#splitter();
-        continue;
+      switch (reading.kind) {
+        case "caught_up":
+          if (reading.nowMs !== undefined) pipeline.tick(reading.nowMs);
+          break;
+        case "break":
+          splitter.end();
+          splitter = this.#splitter();
+          break;
+        case "deliveries":
+          for (const delivery of reading.deliveries) this.#deliver(delivery);
+          break;
+        case "chunk":
+          splitter.push(reading.bytes);
+          this.#options.onChunk?.(reading.bytes.length);
+          break;
       }
-      splitter.push(reading.bytes);
-      onChunk?.(reading.bytes.length);
       await this.#written;
       await room();
     }
+    if (signal.aborted) return;
+    this.#ended = true;
     // A stop is no end: half a line may still become a whole one for whoever reads on.
-    if (!signal.aborted) splitter.end();
+    splitter.end();
   }
 
   /**
-   * While the source has nothing, source time goes on at the pace of the wall clock from where the
-   * events left it, so that a run that falls silent expires (docs/decisions/004-idle-sources.md).
+   * While a source without times of its own has nothing, source time goes on at the pace of the wall clock from
+   * where the events left it, so that a run that falls silent expires (docs/decisions/004-idle-sources.md).
    */
   tick(): void {
-    if (this.#askedAtMs === undefined || this.#askedSourceMs === 0) return;
+    if (this.#options.source.timed || this.#askedAtMs === undefined || this.#askedSourceMs === 0) return;
     const { pipeline, now } = this.#options;
     pipeline.tick(this.#askedSourceMs + (now() - this.#askedAtMs));
+  }
+
+  /** What it waits for, and for how long. */
+  waiting(): { readonly waitsFor: "source" | "export"; readonly forSeconds: number } {
+    const { now } = this.#options;
+    const sinceMs = this.#askedAtMs ?? this.#answeredAtMs;
+    return {
+      waitsFor: this.#askedAtMs === undefined ? "export" : "source",
+      forSeconds: Math.max(0, now() - sinceMs) / 1000,
+    };
   }
 
   #ask(sourceMs: number): void {
@@ -90,40 +128,70 @@ export class Lane {
     const { pipeline } = this.#options;
     return new LineSplitter({
       onLine: (buffer, start, end, validUtf8) => {
-        const odd = pipeline.line(buffer, start, end, validUtf8);
-        if (odd === undefined) return;
-        if (odd.type === "unknown") this.#tellType(odd.name);
-        else this.#keep(odd, buffer.subarray(start, end), end - start);
+        const decoded = pipeline.line(buffer, start, end, validUtf8);
+        if (isOdd(decoded)) this.#note(decoded, buffer.subarray(start, end), undefined);
       },
-      onTooLong: (bytes, head) => {
-        const message = `the line has ${bytes} bytes`;
-        this.#keep(pipeline.reject({ type: "rejected", code: "BEHEST_LINE_TOO_LONG", message }), head, bytes);
-      },
+      onTooLong: (bytes, head) => this.#tooLong({ payload: head, bytes, deliveryId: undefined }),
     });
   }
 
-  #keep({ code, message }: Rejected, payload: Buffer, bytes: number): void {
+  #deliver({ id, appendedMs, payload, wholeBytes, outside }: Delivery): void {
+    const { pipeline, committer, onChunk } = this.#options;
+    onChunk?.(payload.length);
+    if (wholeBytes !== undefined) {
+      this.#tooLong({ payload, bytes: wholeBytes, deliveryId: id });
+      committer?.taken.take(id, undefined);
+      return;
+    }
+    const from = { nowMs: appendedMs, outside };
+    const decoded = pipeline.line(payload, 0, payload.length, isUtf8(payload), from);
+    if (isOdd(decoded)) {
+      this.#note(decoded, payload, id);
+      committer?.taken.take(id, undefined);
+    } else {
+      committer?.taken.take(id, decoded);
+    }
+  }
+
+  #tooLong(found: Found): void {
+    const message = `the line has ${found.bytes} bytes`;
+    const { pipeline } = this.#options;
+    this.#keep(pipeline.reject({ type: "rejected", code: "BEHEST_LINE_TOO_LONG", message }), found);
+  }
+
+  #note(odd: Odd, payload: Buffer, deliveryId: string | undefined): void {
+    if (odd.type === "unknown") this.#tellType(odd.name);
+    else this.#keep(odd, { payload, bytes: payload.length, deliveryId });
+  }
+
+  #keep({ code, message }: Rejected, found: Found): void {
     const { deadLetter, source, now } = this.#options;
-    const at = new Date(now());
-    const refusal = {
-      kind: "event",
-      code,
-      message,
-      source: source.name,
-      deliveryId: undefined,
-      at,
-      payload,
-      bytes,
-    } as const;
-    this.#written = deadLetter?.add(refusal) ?? this.#written;
+    const refusal = { kind: "event", code, message, source: source.name, at: new Date(now()) } as const;
+    this.#written = deadLetter?.add({ ...refusal, ...found }) ?? this.#written;
   }
 
   #tellType(name: string): void {
     if (this.#toldTypes.has(name) || this.#toldTypes.size >= MAX_TOLD_TYPES) return;
     this.#toldTypes.add(name);
-    this.#options.log.warn("Events of a type that this version does not know are dropped and counted", {
+    const { log, source } = this.#options;
+    log.warn("Events of a type that this version does not know are dropped and counted", {
       type: name,
-      source: this.name,
+      source: source.name,
     });
   }
+}
+
+type Odd = Rejected | UnknownType;
+
+/** Input that is no event, as far as it is at hand. */
+interface Found {
+  readonly payload: Buffer;
+  /** Of the whole line. */
+  readonly bytes: number;
+  readonly deliveryId: string | undefined;
+}
+
+/** No event, or none that this version knows. */
+function isOdd(decoded: Decoded | undefined): decoded is Odd {
+  return decoded?.type === "rejected" || decoded?.type === "unknown";
 }

@@ -6,6 +6,7 @@ import { fromMillis, secondsBetween, toMillis } from "./event/time.ts";
 import type { Ledger } from "./metric/ledger.ts";
 import type { Assembler } from "./run/assembler.ts";
 import type { Op, OutputPart } from "./run/op.ts";
+import { isOfShard, type Shard } from "./shard.ts";
 
 export interface PipelineParts {
   readonly decoder: Decoder;
@@ -13,6 +14,8 @@ export interface PipelineParts {
   readonly ledger: Ledger;
   /** Patterns to redact beside the built-in ones: those the decoder has. */
   readonly redact?: readonly RegExp[] | undefined;
+  /** Which runs are this pipeline's; undefined for all. */
+  readonly shard?: Shard | undefined;
   /** Told everything the heart says but the fate of events, which the ledger has counted. */
   readonly onOp: (op: TellingOp) => void;
 }
@@ -32,6 +35,7 @@ export class Pipeline {
   readonly #decoder: Decoder;
   readonly #onOp: PipelineParts["onOp"];
   readonly #redaction: Redaction;
+  readonly #shard: Shard | undefined;
   #ops: Op[] = [];
 
   constructor(parts: PipelineParts) {
@@ -40,24 +44,27 @@ export class Pipeline {
     this.#decoder = parts.decoder;
     this.#onOp = parts.onOp;
     this.#redaction = redactionOf(parts.redact);
+    this.#shard = parts.shard;
   }
 
   /**
-   * A line of NDJSON. `nowMs` is the source time of its delivery; without one the newest timestamp
-   * so far is (files and stdin, DESIGN 3.5). Gives back what was no event, for the dead letters.
+   * An event as the JSON text `buffer[start, end)`. `delivery` has its source time and what stands
+   * outside of it; without one the newest timestamp so far is the source time (files and stdin,
+   * DESIGN 3.5). Gives back what it was; undefined when it is another shard's.
    */
   line(
     buffer: Buffer,
     start: number,
     end: number,
     validUtf8: boolean,
-    nowMs?: number,
-  ): Rejected | UnknownEvent | undefined {
-    return this.#take(this.#decoder.line(buffer, start, end, validUtf8), nowMs);
+    delivery?: { readonly nowMs: number; readonly outside: Around | undefined },
+  ): Decoded | undefined {
+    const decoded = this.#decoder.line(buffer, start, end, validUtf8, delivery?.outside);
+    return this.#take(decoded, delivery?.nowMs);
   }
 
   /** An event as an object, from within the process. */
-  value(value: unknown, around: Around | undefined, nowMs: number): Rejected | UnknownEvent | undefined {
+  value(value: unknown, around: Around | undefined, nowMs: number): Decoded | undefined {
     return this.#take(this.#decoder.value(value, around), nowMs);
   }
 
@@ -79,16 +86,24 @@ export class Pipeline {
     this.#carryOut();
   }
 
-  #take(decoded: Decoded, nowMs: number | undefined): Rejected | UnknownEvent | undefined {
-    if (decoded.type === "rejected") return this.reject(decoded);
-    if (decoded.type === "unknown") {
-      this.ledger.unknownType();
-      return decoded;
+  #take(decoded: Decoded, nowMs: number | undefined): Decoded | undefined {
+    if (this.#shard !== undefined && !isOfShard(decoded, this.#shard)) {
+      // Somebody else's; here it only says how late it is.
+      if (nowMs !== undefined) this.tick(nowMs);
+      return undefined;
     }
-    // Source time never goes back: an older recording read after a newer one is no silence.
-    this.heart.accept(decoded, nowMs ?? Math.max(this.heart.nowMs, toMillis(decoded.time)), this.#ops);
-    this.#carryOut();
-    return undefined;
+    switch (decoded.type) {
+      case "rejected":
+        return this.reject(decoded);
+      case "unknown":
+        this.ledger.unknownType();
+        return decoded;
+      default:
+        // Source time never goes back: an older recording read after a newer one is no silence.
+        this.heart.accept(decoded, nowMs ?? Math.max(this.heart.nowMs, toMillis(decoded.time)), this.#ops);
+        this.#carryOut();
+        return decoded;
+    }
   }
 
   #carryOut(): void {
@@ -122,5 +137,3 @@ export function readHeart(heart: Assembler, ledger: Ledger): void {
   ledger.setGauge("eventsWaiting", heart.waitingEvents);
   ledger.setGauge("oldestActiveAge", Math.max(0, age));
 }
-
-export type UnknownEvent = Extract<Decoded, { type: "unknown" }>;

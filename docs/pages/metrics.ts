@@ -26,8 +26,8 @@ goes on after a restart, so that it equals what is in the log after any number o
 | Does a run hang? | \`behest.run.oldest_active_age\`: the age of the run that has been active longest |
 | Does an agent go round in circles? | \`behest.run.doom_loops\`, \`behest.run.compaction_circuit_openings\` |
 | What is spent? | \`behest.token.usage\`. \`cache_read\` and \`cache_write\` are part of \`input\`: add \`input\` and \`output\`, never all four |
-| Is something lost? | \`behest.bridge.spans.failed\`, \`behest.bridge.events.rejected\`, \`behest.bridge.events.dropped{reason="limit"}\` and \`{reason="faulted"}\`. \`duplicate\` and \`late\` are no loss |
-| Does the bridge keep up? | \`behest.bridge.source.lag\`, \`behest.bridge.source.age\`, \`behest.bridge.queue.spans\` |
+| Is something lost? | \`behest.bridge.spans.failed\`, \`behest.bridge.events.rejected\`, \`behest.bridge.events.dropped{reason="limit"}\` and \`{reason="faulted"}\`, \`behest.bridge.source.lost\`. \`duplicate\` and \`late\` are no loss |
+| Does the bridge keep up? | \`behest.bridge.source.lag\`, \`behest.bridge.source.age\`, \`behest.bridge.source.pending\`, \`behest.bridge.queue.spans\` |
 
 Count runs and failures with the counters, not with the histograms: \`gen_ai.invoke_agent.duration\` knows nothing of
 runs that never ended, and nothing of those whose start was not seen.
@@ -121,7 +121,7 @@ function boundsOf(metrics: readonly Metric[]): readonly string[] {
 }
 
 /** As the collector's exporter and Prometheus' OTLP receiver translate it by default. */
-function prometheusName({ name, kind, unit }: Metric): string {
+export function prometheusName({ name, kind, unit }: Metric): string {
   const base = name.replaceAll(".", "_") + (unit === "s" ? "_seconds" : "");
   switch (kind) {
     case "counter":

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 
-import type { BridgeStatus } from "../bridge.ts";
+import type { BridgeStatus } from "../status.ts";
 import type { Address } from "../config/kinds.ts";
 import { BridgeError, systemReason } from "../errors.ts";
 
@@ -13,8 +13,8 @@ export interface Health {
 
 /**
  * Answers `GET /healthz` with 200 while the process runs, and `GET /readyz` with 200, or with 503 when a
- * backend refuses the way it is sent to (credentials, endpoint, protocol); both with the state of each
- * signal as JSON. Rejects with `BEHEST_USAGE` when the address cannot be listened on.
+ * backend refuses the way it is sent to (credentials, endpoint, protocol), a broker is out of reach, or a
+ * state cannot be written; both with the state of each signal and each source as JSON. Rejects with `BEHEST_USAGE` when the address cannot be listened on.
  */
 export async function openHealth({ host, port }: Address, read: () => BridgeStatus): Promise<Health> {
   // Not imported above: the module's namespace loads half of an HTTP client that nobody needs here.
@@ -47,13 +47,15 @@ export async function openHealth({ host, port }: Address, read: () => BridgeStat
   };
 }
 
-function answer(url: string, { signals }: BridgeStatus): { status: number; body: object } {
+function answer(url: string, { signals, sources }: BridgeStatus): { status: number; body: object } {
   switch (url) {
     case "/healthz":
-      return { status: 200, body: { status: "ok", signals } };
+      return { status: 200, body: { status: "ok", signals, sources } };
     case "/readyz": {
-      const ready = Object.values(signals).every(({ phase }) => phase !== "misconfigured");
-      return { status: ready ? 200 : 503, body: { status: ready ? "ready" : "not ready", signals } };
+      const ready =
+        Object.values(signals).every(({ phase }) => phase !== "misconfigured") &&
+        sources.every(({ reachable, written }) => reachable && written !== false);
+      return { status: ready ? 200 : 503, body: { status: ready ? "ready" : "not ready", signals, sources } };
     }
     default:
       return { status: 404, body: { status: "unknown path: there are /healthz and /readyz" } };

@@ -18,6 +18,8 @@ export const FACTS = {
   compactionCircuits: tally("gen_ai.agent.name"),
   tokens: tally("gen_ai.token.type", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.agent.name"),
   lateUsage: tally("source"),
+  redelivered: tally("source"),
+  lost: tally("source"),
   spansExported: tally(),
   spansFailed: tally("reason"),
 
@@ -26,6 +28,8 @@ export const FACTS = {
   queueSpans: reading(),
   sourceLag: reading("source"),
   sourceAge: reading("source"),
+  sourcePending: reading("source"),
+  stateRuns: reading("source"),
 
   inputTokens: distribution(TOKENS, "gen_ai.provider.name", "gen_ai.request.model"),
   outputTokens: distribution(TOKENS, "gen_ai.provider.name", "gen_ai.request.model"),

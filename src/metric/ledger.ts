@@ -97,6 +97,14 @@ export class Ledger {
     this.#register.count("dropped", [OTHER, "unknown_type"]);
   }
 
+  /** What a broker says of itself, as far as it is new. */
+  sourceCounts({ redelivered, lost }: { readonly redelivered: number; readonly lost: number }): void {
+    if (redelivered === 0 && lost === 0) return;
+    this.#touched = true;
+    this.#register.count("redelivered", [this.#source], redelivered);
+    this.#register.count("lost", [this.#source], lost);
+  }
+
   /** The backend took spans. */
   spanExported(spans: number): void {
     this.#touched = true;
@@ -123,6 +131,11 @@ export class Ledger {
     if (!(seconds >= 0 && seconds < Infinity)) return;
     record(this.#commits, seconds);
     this.#options.onRecord?.("commitDuration", NO_LABELS, seconds);
+  }
+
+  /** From time to time the times of commits are reason enough to save: they are a sign of life. */
+  touch(): void {
+    if (this.#commits.count > 0) this.#touched = true;
   }
 
   /** A number that was read off outside; undefined when it is not known any more. */

@@ -13,7 +13,7 @@ export function foreseeWords(book: Book, source: string): void {
   for (const code of REJECT_CODES) foresee(book, "rejected", [code]);
   for (const reason of Object.keys(SPAN_FAILURES)) foresee(book, "spansFailed", [reason]);
   foresee(book, "spansExported", []);
-  foresee(book, "lateUsage", [source]);
+  for (const fact of ["lateUsage", "redelivered", "lost"] as const) foresee(book, fact, [source]);
 }
 
 /** The zeros of one agent; the empty name is that of runs without one. */

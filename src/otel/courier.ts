@@ -1,6 +1,6 @@
 import type { SpanFailure } from "../metric/words.ts";
 import type { Answer } from "./answer.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../clock.ts";
 import type { DeliveryState } from "./delivery-state.ts";
 import type { Signal } from "./endpoint.ts";
 

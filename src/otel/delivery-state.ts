@@ -1,7 +1,7 @@
 import type { Log } from "../log.ts";
 import type { Acceptance } from "./acceptance.ts";
 import type { Answer } from "./answer.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../clock.ts";
 import type { Signal } from "./endpoint.ts";
 
 export type DeliveryPhase =

@@ -5,7 +5,7 @@ import type { ReadableSpan } from "@opentelemetry/sdk-trace";
 import type { Log } from "../log.ts";
 import { VERSION } from "../version.ts";
 import { createAcceptance, type Acceptance } from "./acceptance.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../clock.ts";
 import { createConsoleSender } from "./console-sender.ts";
 import { Courier, type Deliver, type Failed, type Freight, type Sender } from "./courier.ts";
 import { DeliveryState, type DeliveryPhase } from "./delivery-state.ts";
@@ -28,8 +28,9 @@ export interface ExportsOptions {
   readonly write: (line: Uint8Array) => Promise<void>;
   /** After every request, with how long it took. */
   readonly onRequest?: (signal: Signal, seconds: number) => void;
-  readonly onSpansExported?: (count: number) => void;
-  readonly onSpansFailed?: (failed: Failed<ReadableSpan>) => void;
+  /** `first`: how many spans were pushed before the first of these; no batch goes across a flush. */
+  readonly onSpansExported?: (count: number, first: number) => void;
+  readonly onSpansFailed?: (failed: Failed<ReadableSpan>, first: number) => void;
 }
 
 /** The three ways out. */

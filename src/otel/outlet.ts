@@ -4,10 +4,11 @@ import type { ReadableSpan } from "@opentelemetry/sdk-trace";
 import type { Time } from "../event/time.ts";
 import type { Log } from "../log.ts";
 import { Ledger } from "../metric/ledger.ts";
+import type { LedgerData } from "../metric/saved.ts";
 import type { Snapshot } from "../metric/snapshot.ts";
 import type { FinishedSpan, Op, RunFacts } from "../run/op.ts";
 import { VERSION } from "../version.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../clock.ts";
 import type { Failed } from "./courier.ts";
 import type { ExportConfig } from "./environment.ts";
 import { openExports, type Exports } from "./exports.ts";
@@ -26,6 +27,8 @@ export interface OutletOptions {
   readonly instanceId: string;
   /** When counting began. */
   readonly start: Time;
+  /** What had become of spans before. */
+  readonly ledger?: LedgerData | undefined;
   /** Where `OTEL_*_EXPORTER=console` writes. */
   readonly write: (line: Uint8Array) => Promise<void>;
   /** A span that was given up, as OTLP/JSON. */
@@ -46,7 +49,7 @@ const SCOPE = { name: "behest-otel", version: VERSION };
  */
 export class Outlet {
   /** What became of spans, and how long exports took. */
-  readonly ledger = new Ledger();
+  readonly ledger: Ledger;
   readonly #options: OutletOptions;
   readonly #config: ExportConfig;
   readonly #exports: Exports;
@@ -55,10 +58,16 @@ export class Outlet {
   readonly #metricsResource: ReturnType<typeof createResource>;
   readonly #samples: ReturnType<typeof createRunSampler>;
   #accepted: Reading | undefined;
+  /** Spans put before a hold; what becomes of later ones is told when it ends. */
+  #heldFrom = Infinity;
+  #held: (() => void)[] = [];
+  #failed = 0;
+  #undelivered = 0;
 
   constructor(config: ExportConfig, options: OutletOptions) {
     this.#config = config;
     this.#options = options;
+    this.ledger = new Ledger({}, options.ledger);
     const resource = createResource(config.resource);
     this.#metricsResource = createResource(config.resource, options.instanceId);
     this.#samples = createRunSampler(config.sampler);
@@ -79,8 +88,8 @@ export class Outlet {
       onRequest: (signal, seconds) => {
         if (signal === "traces") this.ledger.exportDuration(seconds);
       },
-      onSpansExported: (count) => this.ledger.spanExported(count),
-      onSpansFailed: (failed) => this.#giveUp(failed),
+      onSpansExported: (count, first) => this.#tell(first, () => this.ledger.spanExported(count)),
+      onSpansFailed: (failed, first) => this.#tell(first, () => this.#giveUp(failed)),
     });
   }
 
@@ -116,6 +125,29 @@ export class Outlet {
       return this.#exports.logs.push(record, estimateLogBytes(record));
     }
     return undefined;
+  }
+
+  /** Spans that were given up in the life of this process. */
+  get failedSpans(): number {
+    return this.#failed;
+  }
+
+  /** Those of them that a further try might have delivered. */
+  get undeliveredSpans(): number {
+    return this.#undelivered;
+  }
+
+  /**
+   * From here on the ledger is told only of spans that were put before, until the function given back is
+   * called: so that what is written down meanwhile says nothing of spans that will come again.
+   */
+  hold(): () => void {
+    const { pushed } = this.#exports.spans.counts;
+    this.#heldFrom = pushed;
+    return () => {
+      this.#heldFrom = Infinity;
+      for (const tell of this.#held.splice(0)) tell();
+    };
   }
 
   /** Resolves when everything put before is decided: delivered, or given up and counted. */
@@ -156,8 +188,15 @@ export class Outlet {
     this.#exports.close();
   }
 
+  #tell(first: number, tell: () => void): void {
+    if (first < this.#heldFrom) tell();
+    else this.#held.push(tell);
+  }
+
   #giveUp({ reason, count, message, records }: Failed<ReadableSpan>): void {
     this.ledger.spanFailed(reason, count);
+    this.#failed += count;
+    if (reason === "undelivered") this.#undelivered += count;
     const { onRefused } = this.#options;
     if (onRefused === undefined) return;
     for (const span of records ?? []) {

@@ -1,4 +1,4 @@
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../clock.ts";
 import type { Delivery, Failed, FailureReason } from "./courier.ts";
 
 /** What has become of everything that was pushed: pushed = waiting + exported + discarded + failed. */
@@ -24,8 +24,9 @@ export interface PipeOptions<R> {
   readonly maxWaitingBytes?: number;
   /** How long a lone record waits for company. */
   readonly lingerMs?: number;
-  readonly onExported?: (count: number) => void;
-  readonly onFailed?: (failed: Failed<R>) => void;
+  /** `first` is the number of the batch's first record, in the order of `push` from 0. */
+  readonly onExported?: (count: number, first: number) => void;
+  readonly onFailed?: (failed: Failed<R>, first: number) => void;
 }
 
 const DEFAULT_BATCH_BYTES = 2 * 1024 * 1024;
@@ -63,6 +64,8 @@ export class Pipe<R> {
   #discarded = 0;
   /** How many of the records pushed must leave without waiting for company. */
   #hurried = 0;
+  /** How many were pushed before the last flush was asked for: no batch has some of these and later ones. */
+  #mark = 0;
   /** Number of the first record of each batch on the way, counted from 0. */
   readonly #flying = new Set<number>();
   #cancelLinger: (() => void) | undefined;
@@ -109,6 +112,7 @@ export class Pipe<R> {
   /** Resolves when everything pushed before is decided, with the counts of that moment. */
   flushed(): Promise<PipeCounts> {
     this.#hurried = this.#pushed;
+    this.#mark = this.#pushed;
     this.#sendOff();
     if (this.#undecidedFrom() >= this.#pushed) return Promise.resolve(this.counts);
     return new Promise((resolve) => this.#flushes.push({ upTo: this.#pushed, resolve }));
@@ -147,9 +151,11 @@ export class Pipe<R> {
   #takeBatch(): readonly Waiting<R>[] {
     const { maxBatchRecords, maxBatchBytes } = this.#options;
     const batch: Waiting<R>[] = [];
+    const first = this.#pushed - this.#queued;
+    const most = first < this.#mark ? Math.min(this.#mark - first, maxBatchRecords) : maxBatchRecords;
     let bytes = 0;
     for (let next = this.#queue[this.#head]; next !== undefined; next = this.#queue[this.#head]) {
-      if (batch.length >= maxBatchRecords || (batch.length > 0 && bytes + next.bytes > maxBatchBytes)) break;
+      if (batch.length >= most || (batch.length > 0 && bytes + next.bytes > maxBatchBytes)) break;
       batch.push(next);
       bytes += next.bytes;
       this.#head += 1;
@@ -180,8 +186,8 @@ export class Pipe<R> {
     this.#exported += delivered;
     this.#discarded += discarded;
     for (const { reason, count } of failed) this.#failed[reason] = (this.#failed[reason] ?? 0) + count;
-    if (delivered > 0) this.#options.onExported?.(delivered);
-    for (const one of failed) this.#options.onFailed?.(one);
+    if (delivered > 0) this.#options.onExported?.(delivered, first);
+    for (const one of failed) this.#options.onFailed?.(one, first);
     this.#sendOff();
     this.#tell();
   }

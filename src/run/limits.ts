@@ -47,3 +47,6 @@ export const HEART_DEFAULTS: HeartOptions = {
   agentName: undefined,
   providers: new Map(),
 };
+
+/** How long events of brokers and of HTTP wait for others that belong before them (DESIGN 3.5). */
+export const DEFAULT_REORDER_MS = 2_000;

@@ -11,6 +11,7 @@ export function chainSource(sources: readonly [Source, ...Source[]]): Source {
   return {
     name: sources.length === 1 ? sources[0].name : `${sources[0].name} and ${sources.length - 1} more`,
     keepsOrder: sources.every((source) => source.keepsOrder),
+    timed: sources.every((source) => source.timed),
 
     async open() {
       await sources[0].open();

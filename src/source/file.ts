@@ -12,6 +12,7 @@ export function fileSource(path: string): Source {
   return {
     name: path,
     keepsOrder: true,
+    timed: false,
 
     async open() {
       try {
@@ -45,6 +46,7 @@ function openFile(path: string, handle: FileHandle): Source {
   return {
     name: path,
     keepsOrder: true,
+    timed: false,
     open: () => Promise.resolve(),
 
     async next(signal) {

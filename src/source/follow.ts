@@ -33,6 +33,7 @@ export function followSource(path: string, options: FollowOptions): Source {
 class Follow implements Source {
   readonly name: string;
   readonly keepsOrder = true;
+  readonly timed = false;
   readonly #log: Log;
   readonly #lookMs: number;
   readonly #lingerLooks: number;

@@ -1,17 +1,26 @@
+import type { Around } from "../event/event.ts";
+
 /**
  * Where events come from. One place asks, one reading is under way, and what is not asked for is not
  * read: back pressure is the caller not calling `next`.
  *
- * The order of calls is `open`, any number of `next`, `close`. A source that has something to
- * acknowledge will hand that out with its readings; files and pipes have nothing.
+ * The order of calls is `open`, any number of `next`, `close`.
  */
 export interface Source {
   /** For messages, metrics and the dead-letter file. */
   readonly name: string;
   /** Events come in the order in which they were appended, so that none needs to wait for others. */
   readonly keepsOrder: boolean;
-  /** Makes ready to read; rejects with `BEHEST_SOURCE_OPEN` when that cannot be. */
-  open(): Promise<void>;
+  /**
+   * Every delivery has its append time, and source time goes on only as deliveries and `caught_up` say.
+   * Of a source that is not timed the newest event says what time it is (DESIGN 3.5).
+   */
+  readonly timed: boolean;
+  /**
+   * Makes ready to read; rejects with `BEHEST_SOURCE_OPEN` when that cannot be. `position` is what
+   * `positionOf` gave for the last commit, and reading goes on behind it.
+   */
+  open(position?: string): Promise<void>;
   /**
    * The next reading, as soon as there is one. Undefined at the end of a finite input and once
    * `signal` is aborted; after that, always. Rejects with `BEHEST_SOURCE_READ`.
@@ -21,13 +30,48 @@ export interface Source {
   close(): Promise<void>;
 }
 
+/** A source that keeps what was read until it is committed, and hands it out again until then. */
+export interface LogSource extends Source {
+  readonly timed: true;
+  /**
+   * Where to go on when every delivery up to `last` is used but for `unused`, oldest first. Up to some
+   * hundred KiB of text, part of the committed state.
+   */
+  positionOf(last: string, unused: readonly string[]): string;
+  /** Deliveries in the source that were not handed out yet; undefined when it cannot say. */
+  lag(): Promise<number | undefined>;
+  /** Deliveries that the broker had handed out before, in the life of this process. */
+  readonly redelivered?: number;
+  /** Events that were removed before they could be handed out, in the life of this process. */
+  readonly lost?: number;
+}
+
 export type Reading =
   /** Bytes that follow those of the chunk before, cut anywhere. Theirs who gets them: never changed later. */
   | { readonly kind: "chunk"; readonly bytes: Buffer; readonly position: Position }
   /** What was begun ends here: a line without its end is a line all the same, and the next chunk begins one. */
   | { readonly kind: "break" }
-  /** Everything appended so far was handed out. Said once each time, until more comes. */
-  | { readonly kind: "caught_up" };
+  /** At least one, in order of their append. */
+  | { readonly kind: "deliveries"; readonly deliveries: readonly Delivery[] }
+  /**
+   * Everything appended so far was handed out. Said once each time, until more comes; by a timed source
+   * at least once a second meanwhile, with the time at which nothing was left (milliseconds since 1970).
+   */
+  | { readonly kind: "caught_up"; readonly nowMs?: number };
+
+/** One event as somebody handed it over. */
+export interface Delivery {
+  /** Names it in its source, for the dead letters and for acknowledging. */
+  readonly id: string;
+  /** When it was appended to its source, milliseconds since 1970; never goes back. */
+  readonly appendedMs: number;
+  /** One event as JSON, without a line end. */
+  readonly payload: Buffer;
+  /** Length of the line of which the payload is only the head, in bytes; undefined when it is all of it. */
+  readonly wholeBytes?: number;
+  /** What headers or fields beside it say; what stands in the payload wins. */
+  readonly outside: Around | undefined;
+}
 
 /** Where the first byte of a chunk stands. */
 export interface Position {

@@ -24,6 +24,7 @@ export function streamSource(name: string, stream: Readable): Source {
   return {
     name,
     keepsOrder: true,
+    timed: false,
 
     open() {
       stream.on("readable", onChange).on("end", onEnd).on("close", onEnd).on("error", onError);

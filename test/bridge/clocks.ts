@@ -1,4 +1,4 @@
-import type { Clock } from "../../src/otel/clock.ts";
+import type { Clock } from "../../src/clock.ts";
 
 /** A clock on which a second lasts a `factor`-th of one: for waits of half a minute with real servers. */
 export function hurriedClock(factor: number): Clock {

@@ -25,6 +25,7 @@ export function feed(name = "feed"): Feed {
   return {
     name,
     keepsOrder: true,
+    timed: false,
     open: () => Promise.resolve(),
     async next(signal): Promise<Reading | undefined> {
       while (!signal.aborted) {

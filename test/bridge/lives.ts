@@ -104,6 +104,6 @@ function begin(options: Partial<HeartOptions>, spans: string[], saved?: Saved): 
 function read(pipeline: Pipeline, deliveries: readonly Delivery[]): void {
   for (const { line, arrivalMs } of deliveries) {
     const bytes = Buffer.from(line);
-    pipeline.line(bytes, 0, bytes.length, true, arrivalMs);
+    pipeline.line(bytes, 0, bytes.length, true, { nowMs: arrivalMs, outside: undefined });
   }
 }

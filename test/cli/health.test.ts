@@ -35,7 +35,11 @@ describe("--health", () => {
       ["healthz", "readyz", "metrics"].map((path) => fetch(`${base}/${path}`)),
     );
     expect([live?.status, ready?.status, other?.status]).toEqual([200, 200, 404]);
-    expect(await live?.json()).toMatchObject({ status: "ok", signals: { traces: { phase: "idle" } } });
+    expect(await live?.json()).toMatchObject({
+      status: "ok",
+      signals: { traces: { phase: "idle" } },
+      sources: [{ source: "stdin", waitsFor: "source", reachable: true }],
+    });
     started?.child.stdin.end();
     expect(await started?.ended).toMatchObject({ status: 0 });
   });

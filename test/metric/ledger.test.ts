@@ -291,6 +291,18 @@ describe("the bridge", () => {
     expect(lines(snapshot, "behest.bridge.commit.duration")).toEqual(["count 2 sum 0.75"]);
   });
 
+  test("what a broker handed out again, and what it had lost, add up", () => {
+    const ledger = new Ledger({ source: "redis" });
+    ledger.sourceCounts({ redelivered: 2, lost: 0 });
+    ledger.sourceCounts({ redelivered: 1, lost: 5 });
+    const snapshot = ledger.snapshot("released");
+    expect(lines(snapshot, "behest.bridge.source.redelivered")).toEqual(["source=redis 3"]);
+    expect(lines(snapshot, "behest.bridge.source.lost")).toEqual(["source=redis 5"]);
+    const saved = ledger.save();
+    ledger.sourceCounts({ redelivered: 0, lost: 0 });
+    expect(ledger.save()).toBe(saved);
+  });
+
   test("a gauge is what was set last, and gone when it is not known", () => {
     const ledger = new Ledger({ source: "redis" });
     ledger.setGauge("sourceLag", 7);
@@ -299,16 +311,20 @@ describe("the bridge", () => {
     ledger.setGauge("oldestActiveAge", 0);
     ledger.setGauge("eventsWaiting", 4);
     ledger.setGauge("queueSpans", 5);
+    ledger.setGauge("sourcePending", 6);
+    ledger.setGauge("stateRuns", 8);
     const snapshot = ledger.snapshot("released");
     expect(valueOf(snapshot, "behest.bridge.source.lag", { source: "redis" })).toBe(3);
     expect(valueOf(snapshot, "behest.bridge.source.age", { source: "redis" })).toBe(1.5);
     expect(valueOf(snapshot, "behest.run.oldest_active_age")).toBe(0);
     expect(valueOf(snapshot, "behest.bridge.events.waiting")).toBe(4);
     expect(valueOf(snapshot, "behest.bridge.queue.spans")).toBe(5);
+    expect(valueOf(snapshot, "behest.bridge.source.pending", { source: "redis" })).toBe(6);
+    expect(valueOf(snapshot, "behest.bridge.state.runs", { source: "redis" })).toBe(8);
     ledger.setGauge("sourceLag", undefined);
     ledger.setGauge("sourceAge", Number.NaN);
     const later = ledger.snapshot("released");
-    expect(later.filter(({ metric }) => metric.startsWith("behest.bridge.source."))).toEqual([]);
+    expect(later.filter(({ metric }) => /^behest\.bridge\.source\.(lag|age)$/.test(metric))).toEqual([]);
   });
 
   test("a gauge that nobody set has no data point", () => {

@@ -16,6 +16,8 @@ const WITHOUT_NAME: readonly [metric: string, series: readonly Attributes[]][] =
   ["behest.bridge.spans.exported", [{}]],
   ["behest.bridge.spans.failed", Object.keys(SPAN_FAILURES).map((reason) => ({ reason }))],
   ["behest.bridge.usage.late", [{ source: "redis" }]],
+  ["behest.bridge.source.redelivered", [{ source: "redis" }]],
+  ["behest.bridge.source.lost", [{ source: "redis" }]],
 ];
 
 const PER_AGENT: readonly [metric: string, series: readonly Attributes[]][] = [

@@ -1,5 +1,5 @@
 import { createLog, type Log } from "../../src/log.ts";
-import type { Clock } from "../../src/otel/clock.ts";
+import type { Clock } from "../../src/clock.ts";
 import { readEnvironment, type ExportConfig } from "../../src/otel/environment.ts";
 import { openExports, type Exports, type ExportsOptions } from "../../src/otel/exports.ts";
 import { createResource } from "../../src/otel/resource.ts";
