@@ -59,7 +59,11 @@ function isKey(json: Buffer, start: number, end: number, name: string): boolean 
   return end - start === name.length + 2;
 }
 
-function endOfValue(json: Buffer, start: number): number {
+/**
+ * Behind the value that begins at `start`. In text that nobody has parsed yet it is beyond the end of the text
+ * when the value has no end of its own, and `start` when no value begins there.
+ */
+export function endOfValue(json: Buffer, start: number): number {
   const first = json[start];
   if (first === QUOTE) return stringEnd(json, start);
   let at = start;
@@ -78,7 +82,7 @@ function endOfValue(json: Buffer, start: number): number {
     else if (byte === CLOSING_BRACE || byte === CLOSING_BRACKET) depth -= 1;
     at += 1;
   } while (depth > 0 && at < json.length);
-  return at;
+  return depth > 0 ? json.length + 1 : at;
 }
 
 /** Behind the closing quote of the string that begins at `start`. */
@@ -92,7 +96,8 @@ function endsScalar(byte: number | undefined): boolean {
   return byte === COMMA || byte === CLOSING_BRACE || byte === CLOSING_BRACKET || isSpace(byte);
 }
 
-function skipSpace(json: Buffer, start: number): number {
+/** The first place from `start` on that is not JSON's whitespace; the end of the text when there is none. */
+export function skipSpace(json: Buffer, start: number): number {
   let at = start;
   while (isSpace(json[at])) at += 1;
   return at;
