@@ -1,0 +1,108 @@
+import type { Clock } from "../clock.ts";
+import { BridgeError } from "../errors.ts";
+import { LineSplitter } from "../event/lines.ts";
+import type { Log } from "../log.ts";
+import type { JournalEntry } from "../state/journal-segment.ts";
+import type { Journal } from "../state/journal.ts";
+import { journalEntry } from "./journal.ts";
+import type { Source } from "./source.ts";
+
+const FIRST_WAIT_MS = 100;
+const MAX_WAIT_MS = 10_000;
+
+export interface FillOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  /** Length of the longest line that is kept whole, in bytes. Default 1 MiB. */
+  readonly maxLineBytes?: number;
+}
+
+/**
+ * Puts the lines of a source of bytes, opened already, into a journal until it ends, and finishes the
+ * journal then; half a line at a stop is no line. While the journal is full or cannot be written the source
+ * is not read, which holds up its writer. Rejects with `BEHEST_STATE_REPLACED` and `BEHEST_SOURCE_READ`.
+ */
+export async function fillJournal(source: Source, journal: Journal, options: FillOptions): Promise<void> {
+  const { clock, signal, maxLineBytes } = options;
+  let lines: JournalEntry[] = [];
+  const take = (payload: Buffer, wholeBytes?: number) => {
+    const whole = wholeBytes === undefined ? {} : { wholeBytes };
+    lines.push(journalEntry({ payload, outside: undefined, appendedMs: clock.now(), ...whole }));
+  };
+  const newSplitter = () =>
+    new LineSplitter({
+      onLine: (buffer, start, end) => take(Buffer.from(buffer.subarray(start, end))),
+      onTooLong: (bytes, head) => take(head, bytes),
+      ...(maxLineBytes !== undefined && { maxLineBytes }),
+    });
+  let splitter = newSplitter();
+  const append = async () => {
+    await appendAll(lines, journal, options);
+    lines = [];
+  };
+  for (;;) {
+    const reading = await source.next(signal);
+    if (reading === undefined) break;
+    if (reading.kind === "chunk") splitter.push(reading.bytes);
+    if (reading.kind === "break") {
+      splitter.end();
+      splitter = newSplitter();
+    }
+    await append();
+  }
+  if (signal.aborted) return;
+  splitter.end();
+  await append();
+  if (!signal.aborted) journal.finish();
+}
+
+/** As often as it takes, until the signal is aborted; a few at a time where there is no room for all. */
+async function appendAll(
+  all: readonly JournalEntry[],
+  journal: Journal,
+  { clock, log, signal }: FillOptions,
+): Promise<void> {
+  let waitMs = FIRST_WAIT_MS;
+  let complaint = "";
+  let atOnce = all.length;
+  for (let done = 0; done < all.length && !signal.aborted;) {
+    const lines = all.slice(done, done + atOnce);
+    try {
+      if ((await journal.append(lines)) === "appended") done += lines.length;
+      else if (lines.length > 1) atOnce = Math.ceil(lines.length / 2);
+      else await change(journal, { clock, signal, atMost: MAX_WAIT_MS });
+    } catch (error) {
+      if (!(error instanceof BridgeError) || error.code !== "BEHEST_STATE_COMMIT") throw error;
+      if (error.message !== complaint) {
+        log.warn("What is read cannot be written to the journal, and nothing more is read until it can", {
+          reason: error.message,
+        });
+      }
+      complaint = error.message;
+      await change(undefined, { clock, signal, atMost: waitMs });
+      waitMs = Math.min(2 * waitMs, MAX_WAIT_MS);
+    }
+  }
+  if (complaint === "" || signal.aborted) return;
+  log.info("The journal can be written again", { journal: journal.path });
+}
+
+/** Until the journal changes, so many milliseconds have passed, or the signal is aborted. */
+async function change(
+  journal: Journal | undefined,
+  { clock, signal, atMost }: { readonly clock: Clock; readonly signal: AbortSignal; readonly atMost: number },
+): Promise<void> {
+  let cancel = () => {};
+  let forget: (() => void) | undefined;
+  let onAbort = () => {};
+  await new Promise<void>((resolve) => {
+    onAbort = resolve;
+    cancel = clock.after(atMost, resolve);
+    forget = journal?.onChange(resolve);
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+  cancel();
+  forget?.();
+  signal.removeEventListener("abort", onAbort);
+}

@@ -1,0 +1,115 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PassThrough } from "node:stream";
+import { afterAll, expect, test } from "vitest";
+import { systemClock } from "../../src/clock.ts";
+import { fillJournal } from "../../src/source/fill-journal.ts";
+import { journalSource } from "../../src/source/journal.ts";
+import { streamSource } from "../../src/source/stream.ts";
+import { openJournal, type Journal, type JournalOptions } from "../../src/state/journal.ts";
+import { readAll } from "../state/journals.ts";
+import { keptLog } from "./reader.ts";
+
+const root = mkdtempSync(join(tmpdir(), "behest-otel-fill-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+let count = 0;
+const { log } = keptLog();
+
+function open(options: Partial<JournalOptions> = {}): Promise<Journal> {
+  return openJournal(join(root, String((count += 1))), { clock: systemClock, log, groupMs: 0, ...options });
+}
+
+/** A stream that is being put into a journal. */
+async function filling(journal: Journal, maxLineBytes?: number) {
+  const stop = new AbortController();
+  const stream = new PassThrough({ highWaterMark: 100 });
+  const bytes = streamSource("stdin", stream);
+  await bytes.open();
+  const options = { clock: systemClock, log, signal: stop.signal, ...(maxLineBytes && { maxLineBytes }) };
+  return { stream, stop, done: fillJournal(bytes, journal, options) };
+}
+
+test("lines come out of the journal as they went in, the last one also without its end, and then the end", async () => {
+  const journal = await open();
+  const { stream, done } = await filling(journal);
+  stream.write("one\r\ntw");
+  stream.write("o\n\n  \n");
+  stream.end("three");
+  await done;
+  const source = journalSource("stdin", journal, { clock: systemClock, log, keepsOrder: true });
+  await source.open();
+  const { signal } = new AbortController();
+  const reading = await source.next(signal);
+  const texts = reading?.kind === "deliveries" && reading.deliveries.map(({ payload }) => payload.toString());
+  expect(texts).toEqual(["one", "two", "three"]);
+  expect(await source.next(signal)).toBeUndefined();
+  await source.close();
+  await journal.close();
+});
+
+test.each([
+  [99, undefined],
+  [100, undefined],
+  [101, 101],
+])(
+  "of a line of %i bytes, with a limit of 100, the length is kept beside its head: %s",
+  async (length, wholeBytes) => {
+    const journal = await open();
+    const { stream, done } = await filling(journal, 100);
+    stream.end(`${"x".repeat(length)}\n`);
+    await done;
+    const source = journalSource("stdin", journal, { clock: systemClock, log, keepsOrder: true });
+    await source.open();
+    const reading = await source.next(new AbortController().signal);
+    const delivery = reading?.kind === "deliveries" ? reading.deliveries[0] : undefined;
+    expect(delivery?.wholeBytes).toBe(wholeBytes);
+    expect(delivery?.payload).toHaveLength(length);
+    await source.close();
+    await journal.close();
+  },
+);
+
+test("half a line at a stop is no line, and the journal is not at its end", async () => {
+  const journal = await open();
+  const { stream, stop, done } = await filling(journal);
+  const appended = new Promise<void>((resolve) => {
+    journal.onChange(resolve);
+  });
+  stream.write("whole\nhalf");
+  await appended;
+  stop.abort();
+  await done;
+  expect((await readAll(journal)).texts).toEqual(["whole"]);
+  expect(journal.finished).toBe(false);
+  await journal.close();
+});
+
+test("a full journal holds up the writer until there is room, and loses nothing", async () => {
+  const journal = await open({ maxBytes: 200 });
+  const { stream, done } = await filling(journal);
+  const lines = Array.from({ length: 50 }, (_, n) => `line ${n}`);
+  const got: string[] = [];
+  const writing = (async () => {
+    for (const line of lines) {
+      if (stream.write(`${line}\n`)) continue;
+      await new Promise((resolve) => {
+        stream.once("drain", resolve);
+      });
+    }
+    stream.end();
+  })();
+  for (let at = 0; got.length < lines.length;) {
+    expect(journal.bytes).toBeLessThanOrEqual(200);
+    const { entries, next } = await journal.read(at);
+    got.push(...entries.map(({ payload }) => payload.toString()));
+    at = next;
+    await journal.cut(at);
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+  }
+  await Promise.all([writing, done]);
+  expect(got).toEqual(lines);
+  await journal.close();
+});
