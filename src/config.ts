@@ -2,6 +2,7 @@ import type { FileEntry } from "./config/file.ts";
 import type { Kind } from "./config/kinds.ts";
 import { ALL_OPTIONS, envName, OPTIONS, type Command, type Config, type Option } from "./config/options.ts";
 import { suggest } from "./config/suggest.ts";
+import { SECRET_VARIABLES } from "./source/spec.ts";
 
 /** A value as it was written, and where. */
 export interface Written {
@@ -101,8 +102,10 @@ function valueOf(option: Option, written: readonly Written[] | undefined, proble
 
 function readValue(kind: Kind<unknown>, { where, text }: Written, problems: string[]): unknown {
   const value = kind.read(text);
-  if (value === undefined) problems.push(notValid(where, text, kind.expected));
-  return value;
+  if (value !== undefined) return value;
+  const fault = kind.fault?.(text);
+  problems.push(fault === undefined ? notValid(where, text, kind.expected) : `${where}: ${fault}`);
+  return undefined;
 }
 
 function readFlag(written: Written | undefined, problems: string[]): boolean {
@@ -139,7 +142,7 @@ function unknownFileKeys(file: ReadonlyMap<string, FileEntry>): string[] {
 function unknownVariables(env: ConfigSources["env"]): string[] {
   const settable = ALL_OPTIONS.filter((option) => !option.perCall);
   const known = new Map(settable.map((option) => [option.name, envName(option)]));
-  const variables = new Set(known.values());
+  const variables = new Set([...known.values(), ...SECRET_VARIABLES]);
   const warnings: string[] = [];
   for (const variable of Object.keys(env)) {
     if (!variable.startsWith("BEHEST_OTEL_") || variables.has(variable)) continue;

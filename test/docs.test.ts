@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 
 import { expect, test } from "vitest";
 
@@ -23,4 +23,11 @@ test("docs/spans.md names no attribute that there is not", () => {
   expect([...said].filter((name) => !known.includes(name)).toSorted()).toEqual([
     "gen_ai.usage.cache_creation.input_tokens",
   ]);
+});
+
+test("docs/delivery.md names no test that there is not", () => {
+  const page = readFileSync(new URL("../docs/delivery.md", import.meta.url), "utf8");
+  const named = [...page.matchAll(/`(test\/[^`\s]+)`/g)].map(([, path = ""]) => path);
+  expect(named.length).toBeGreaterThan(50);
+  expect(named.filter((path) => !existsSync(new URL(`../${path}`, import.meta.url)))).toEqual([]);
 });

@@ -32,9 +32,9 @@ const all = [...src, ...others];
  * What a part of src may import, beside itself. Imports go one way (event, run, otel; source to event; the bridge
  * wires all but the program and the viewer), so that the heart can be read, tested and moved alone.
  */
-const LEAVES = ["errors", "duration", "log", "version"];
+const LEAVES = ["clock", "errors", "duration", "every", "log", "version"];
 const WIRING =
-  "bridge lane pipeline report dead-letter host identity parse-event sink sink-core otlp telemetry index schema".split(
+  "bridge lane committer kept-state taken shard status pipeline report dead-letter host identity parse-event sink sink-core otlp telemetry index schema".split(
     " ",
   );
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
@@ -42,15 +42,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   run: ["event"],
   metric: ["event", "run"],
   otel: ["event", "run", "metric", ...LEAVES],
-  source: ["event", ...LEAVES],
+  state: LEAVES,
+  source: ["event", "state", ...LEAVES],
   viewer: ["event", "run"],
-  config: ["run", "source", ...LEAVES],
-  cli: ["event", "run", "metric", "otel", "source", "viewer", "config", ...LEAVES, ...WIRING],
+  config: ["run", "source", "shard", ...LEAVES],
+  cli: ["event", "run", "metric", "otel", "source", "state", "viewer", "config", ...LEAVES, ...WIRING],
   ...Object.fromEntries(LEAVES.map((leaf) => [leaf, LEAVES])),
   ...Object.fromEntries(
     WIRING.map((part) => [
       part,
-      ["event", "run", "metric", "otel", "source", "config", ...LEAVES, ...WIRING],
+      ["event", "run", "metric", "otel", "source", "state", "config", ...LEAVES, ...WIRING],
     ]),
   ),
 };
@@ -86,6 +87,7 @@ describe("imports", () => {
       if (target.startsWith("node:")) return part !== "event" || target === "node:buffer";
       if (target === "zod") return part === "event" || part === "schema";
       if (target === "yaml") return part === "config";
+      if (/^(fastify|redis|@nats-io\/.*)$/.test(target)) return part === "source";
       if (target === "@opentelemetry/api") return part === "otel" || WIRING.includes(part);
       return part === "otel" || part === "telemetry";
     };

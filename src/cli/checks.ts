@@ -1,16 +1,22 @@
 import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Command, Config } from "../config/options.ts";
+import { formatDuration } from "../duration.ts";
+import { DEFAULT_REORDER_MS } from "../run/limits.ts";
 import { systemReason } from "../errors.ts";
 import { foldUuid, NIL_UUID } from "../event/uuid.ts";
 import { parseTraceparent } from "../event/traceparent.ts";
 import type { Problem } from "../otel/variables.ts";
-import { parseSourceSpec, SOURCE_FORMS, type SourceSpec } from "../source/spec.ts";
+import { exposureFault, isToken } from "../source/http/exposure.ts";
+import { TOKEN_VARIABLE, urlText, type HttpSpec } from "../source/http/url.ts";
+import { serverText } from "../source/nats/spec.ts";
+import { redisName } from "../source/redis/url.ts";
+import { parseRecordingSpec, RECORDING_FORMS, type RecordingSpec, type SourceSpec } from "../source/spec.ts";
 
 export interface Checked {
   readonly command: Command;
   /** May lack values that could not be read: those were told already. */
-  readonly config: Partial<Config<"run"> & Config<"replay"> & Config<"traceparent">>;
+  readonly config: Partial<Config<"run"> & Config<"replay"> & Config<"traceparent"> & Config<"state">>;
   readonly operands: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
 }
@@ -19,23 +25,39 @@ export interface Checked {
 export async function checkCommand({ command, config, operands, env }: Checked): Promise<string[]> {
   switch (command) {
     case "run":
-      return [...(await checkRun(config)), ...(await checkOutputs(config)), ...(await checkExporting(env))];
+      return [
+        ...(await checkRun(config, env)),
+        ...checkWaits(config),
+        ...(await checkKeeping(config)),
+        ...(await checkOutputs(config)),
+        ...(await checkExporting(env)),
+      ];
     case "replay":
       return [
         ...(await checkFiles(operands)),
+        ...checkWaits(config),
         ...(await checkOutputs(config)),
         ...(await checkExporting(env)),
       ];
     case "view":
-      return checkFiles(operands);
+      return [...(await checkFiles(operands)), ...checkWaits(config)];
     case "traceparent":
       return [...checkTarget(config, operands), ...(await checkSampler(env))];
+    case "state":
+      return checkState(config, operands);
   }
 }
 
-async function checkRun({ from, follow }: Checked["config"]): Promise<string[]> {
+async function checkRun(
+  { from, follow, insecureListen = false }: Checked["config"],
+  env: Checked["env"],
+): Promise<string[]> {
   const specs = (from ?? []).filter((spec) => spec !== undefined);
-  const problems = repeated(specs, "--from");
+  const listening = specs.filter((spec) => spec.kind === "http");
+  const problems = [
+    ...repeated(specs, "--from"),
+    ...(await checkListening(listening, { insecureListen, env })),
+  ];
   const files = specs.filter((spec) => spec.kind === "file");
   if (follow) {
     const readable = specs.length === from?.length;
@@ -47,14 +69,102 @@ async function checkRun({ from, follow }: Checked["config"]): Promise<string[]> 
   return problems;
 }
 
+/** A run that is given up sooner than its events are used would fall to pieces, one for each of them. */
+function checkWaits({ from, reorderWindowMs, ...timeouts }: Checked["config"]): string[] {
+  const keepOrder = (from ?? []).every((spec) => spec?.kind === "stdin" || spec?.kind === "file");
+  const windowMs = reorderWindowMs ?? (keepOrder ? 0 : DEFAULT_REORDER_MS);
+  const named = [
+    ["--run-idle-timeout", timeouts.runIdleTimeoutMs],
+    ["--tool-idle-timeout", timeouts.toolIdleTimeoutMs],
+  ] as const;
+  return named
+    .filter(([, ms]) => ms !== undefined && ms <= windowMs)
+    .map(([name]) => `${name}: expected more than the reorder window of ${formatDuration(windowMs)}`);
+}
+
+/** What `--state-dir` and `--journal-max` need, and who would use them. */
+async function checkKeeping({ from, stateDir, journalMaxBytes }: Checked["config"]): Promise<string[]> {
+  if (stateDir === undefined) {
+    return journalMaxBytes === undefined
+      ? []
+      : ["--journal-max: needs --state-dir, where the journal would be"];
+  }
+  const problems: string[] = [];
+  const stats = await stat(stateDir).catch(() => undefined);
+  if (stats?.isDirectory() === false) {
+    problems.push(`--state-dir: ${stateDir} is a file; expected a directory`);
+  }
+  if (stats === undefined) {
+    const parent = dirname(stateDir);
+    const reason = await directoryFault(parent);
+    if (reason !== undefined) problems.push(`--state-dir: ${stateDir} cannot be made: ${parent} ${reason}`);
+  }
+  const specs = (from ?? []).filter((spec) => spec !== undefined);
+  const anyPort = specs.flatMap((spec) =>
+    spec.kind === "http" && spec.port === 0 ? [urlText(spec, 0)] : [],
+  );
+  for (const url of new Set(anyPort.filter((one, index) => anyPort.indexOf(one) !== index))) {
+    problems.push(
+      `--from: ${url} is named more than once, and its state would be too; expected a port or path for each`,
+    );
+  }
+  const isRead = specs.length === from?.length;
+  if (isRead && !specs.some(({ kind }) => kind === "stdin" || kind === "http")) {
+    problems.push(
+      "--state-dir: no source keeps its state there; expected --from - or --from http://HOST:PORT/PATH (files are " +
+        "read from their beginning each time and keep no state, brokers keep it themselves)",
+    );
+  }
+  return problems;
+}
+
+const STATE_ACTIONS = ["inspect", "reset"];
+
+async function checkState({ stateDir }: Checked["config"], [action]: readonly string[]): Promise<string[]> {
+  const problems: string[] = [];
+  if (action !== undefined && !STATE_ACTIONS.includes(action)) {
+    problems.push(`${action}: cannot be done with a state; expected ${STATE_ACTIONS.join(" or ")}`);
+  }
+  if (stateDir === undefined) {
+    return [...problems, "--state-dir: is missing; expected the directory of a state"];
+  }
+  const fault = await directoryFault(stateDir);
+  return fault === undefined ? problems : [...problems, `--state-dir: ${stateDir} ${fault}`];
+}
+
+/** Undefined for a directory. */
+async function directoryFault(path: string): Promise<string | undefined> {
+  return stat(path).then((stats) => (stats.isDirectory() ? undefined : "is no directory"), systemReason);
+}
+
+/** Files that are needed to listen, and who would be listened to. */
+async function checkListening(
+  specs: readonly HttpSpec[],
+  { insecureListen, env }: { readonly insecureListen: boolean; readonly env: Checked["env"] },
+): Promise<string[]> {
+  const token = env[TOKEN_VARIABLE] || undefined;
+  const problems: string[] = [];
+  for (const spec of specs) {
+    for (const file of [spec.tls?.certFile, spec.tls?.keyFile, spec.tokenFile]) {
+      if (file !== undefined) problems.push(...(await unreadable(file, "--from")));
+    }
+    const fault = exposureFault(spec, { token, insecureListen });
+    if (fault !== undefined) problems.push(`--from: ${fault}`);
+  }
+  if (specs.length > 0 && token !== undefined && !isToken(token)) {
+    problems.push(`${TOKEN_VARIABLE}: is no token; expected printable ASCII without spaces`);
+  }
+  return problems;
+}
+
 /** The operands of `replay` and `view`. */
 async function checkFiles(operands: readonly string[]): Promise<string[]> {
   const problems: string[] = [];
-  const specs: SourceSpec[] = [];
+  const specs: RecordingSpec[] = [];
   for (const operand of operands) {
-    const spec = parseSourceSpec(operand);
+    const spec = parseRecordingSpec(operand);
     if (spec === undefined) {
-      problems.push(`${operand}: is not something that can be read; expected ${SOURCE_FORMS}`);
+      problems.push(`${operand}: is not something that can be read; expected ${RECORDING_FORMS}`);
       continue;
     }
     specs.push(spec);
@@ -64,11 +174,28 @@ async function checkFiles(operands: readonly string[]): Promise<string[]> {
 }
 
 function repeated(specs: readonly SourceSpec[], option: string | undefined): string[] {
-  const names = specs.map((spec) => (spec.kind === "stdin" ? "-" : spec.path));
+  const names = specs.map(nameOf);
   const twice = new Set(names.filter((name, index) => names.indexOf(name) !== index));
   return [...twice].map(
     (name) => `${option === undefined ? "" : `${option}: `}${name} is named more than once`,
   );
+}
+
+/** What two sources must not have in common. */
+function nameOf(spec: SourceSpec, index: number): string {
+  switch (spec.kind) {
+    case "stdin":
+      return "-";
+    case "file":
+      return spec.path;
+    case "http":
+      // Any free port is another one each time.
+      return spec.port === 0 ? `http ${index}` : `${spec.host}:${spec.port}`;
+    case "redis":
+      return `${redisName(spec)}&group=${spec.group}`;
+    case "nats":
+      return `${serverText(spec)}?${spec.mode === "core" ? spec.subject : `stream=${spec.stream}&durable=${spec.durable}`}`;
+  }
 }
 
 async function unreadable(path: string, option: string | undefined): Promise<string[]> {
@@ -91,11 +218,8 @@ async function checkOutputs({ report, deadLetter }: Checked["config"]): Promise<
     );
     if (isDirectory) problems.push(`${option}: ${path} is a directory; expected a file`);
     const directory = dirname(path);
-    const reason = await stat(directory).then(
-      (stats) => (stats.isDirectory() ? "" : "is no directory"),
-      systemReason,
-    );
-    if (reason !== "") problems.push(`${option}: ${path} cannot be made: ${directory} ${reason}`);
+    const reason = await directoryFault(directory);
+    if (reason !== undefined) problems.push(`${option}: ${path} cannot be made: ${directory} ${reason}`);
   }
   return problems;
 }

@@ -64,4 +64,18 @@ export const COMMAND_TEXTS: Readonly<Record<Command, CommandText>> = {
       "behest-otel traceparent 0199c2f4-7c1e-7d3a-9b59-3f1f0a6f7e11 --tool call_1",
     ],
   },
+  state: {
+    summary: "say what a state directory holds, or set it aside",
+    operands: "inspect|reset",
+    minOperands: 1,
+    maxOperands: 1,
+    about:
+      "inspect says what a state directory holds of each source, and changes nothing. reset moves the state of every " +
+      "source aside, so that the next process counts anew; events in the journals stay, and are delivered then. A " +
+      "process that runs on the directory is replaced and ends.",
+    examples: [
+      "behest-otel state inspect --state-dir /var/lib/behest-otel",
+      "behest-otel state reset --state-dir /var/lib/behest-otel",
+    ],
+  },
 };

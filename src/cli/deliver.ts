@@ -1,13 +1,16 @@
 import { writeFile } from "node:fs/promises";
-import { runBridge, type BridgeEnd, type BridgeStatus } from "../bridge.ts";
+import { runBridge, type BridgeEnd, type Input } from "../bridge.ts";
 import type { Config } from "../config/options.ts";
 import { openDeadLetter } from "../dead-letter.ts";
 import { BridgeError, systemReason } from "../errors.ts";
-import { systemClock } from "../otel/clock.ts";
+import { systemClock } from "../clock.ts";
 import { withoutPassword } from "../otel/endpoint.ts";
 import type { Destination, ExportConfig } from "../otel/environment.ts";
 import type { Report } from "../report.ts";
-import type { Source } from "../source/source.ts";
+import { openKeep } from "../kept-state.ts";
+import type { Shard } from "../shard.ts";
+import type { Unopened } from "../source/open.ts";
+import type { BridgeStatus } from "../status.ts";
 import { openHealth, type Health } from "./health.ts";
 import { writeOut, type ExitStatus, type Io } from "./io.ts";
 import type { ProgressLine } from "./progress.ts";
@@ -15,8 +18,8 @@ import { decoderOptions, heartOptions } from "./wiring.ts";
 
 export interface Delivery {
   readonly config: Config<"run"> | Config<"replay">;
-  /** Not opened yet. */
-  readonly sources: readonly Source[];
+  readonly inputs: readonly Unopened[];
+  readonly shard?: Shard | undefined;
   readonly exports: ExportConfig;
   readonly progress?: ProgressLine | undefined;
 }
@@ -28,26 +31,29 @@ const STARTING: BridgeStatus["signals"] = {
 };
 
 /** What `run` and `replay` share: from sources to the backend, the report, and the exit status. */
-export async function deliver({ config, sources, exports, progress }: Delivery, io: Io): Promise<ExitStatus> {
+export async function deliver(delivery: Delivery, io: Io): Promise<ExitStatus> {
+  const { config, inputs, shard, exports, progress } = delivery;
   const { log, signal, stdout } = io;
   const deadLetter =
     config.deadLetter === undefined ? undefined : await openDeadLetter(config.deadLetter, log);
   let end: BridgeEnd;
-  let status: () => BridgeStatus = () => ({ signals: STARTING });
+  let status: () => BridgeStatus = () => ({ signals: STARTING, sources: [] });
   let health: Health | undefined;
   try {
     if ("health" in config && config.health !== undefined) {
       health = await openHealth(config.health, () => status());
       log.info(`answering to health checks on http://${health.address}/healthz and /readyz`);
     }
-    for (const source of sources) await source.open();
-    const names = sources.map(({ name }) => name).join(", ");
+    const opened = await openInputs(inputs, shard);
+    const names = inputs.map(({ source }) => source.name).join(", ");
     log.info(`taking events from ${names}; sending ${destinationsText(exports)}`);
     end = await runBridge(
       {
-        sources,
+        inputs: opened,
+        shard,
         decoder: decoderOptions(config),
         heart: heartOptions(config),
+        reorderWindowMs: config.reorderWindowMs,
         exports,
         flushTimeoutMs: config.flushTimeoutMs,
         commitIntervalMs: config.commitIntervalMs,
@@ -66,10 +72,27 @@ export async function deliver({ config, sources, exports, progress }: Delivery, 
   } finally {
     progress?.erase();
     health?.close();
-    await Promise.all(sources.map((source) => source.close()));
+    await Promise.all(inputs.map(({ source }) => source.close()));
+    await Promise.all(inputs.map(async ({ store }) => store?.close()));
     await deadLetter?.close();
   }
   return conclude(config.report, end, io);
+}
+
+/** The states first: whoever reads the same has stopped committing when the source is asked. */
+async function openInputs(inputs: readonly Unopened[], shard: Shard | undefined): Promise<Input[]> {
+  const opened: Input[] = [];
+  for (const { source, store } of inputs) {
+    if (store === undefined) {
+      await source.open();
+      opened.push({ source });
+    } else {
+      const keep = await openKeep(store, { nowMs: systemClock.now(), shards: shard?.count ?? 1 });
+      await source.open(keep.kept?.position);
+      opened.push({ source, keep });
+    }
+  }
+  return opened;
 }
 
 /** Says how it went, and with which status the process ends. */

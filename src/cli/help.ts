@@ -38,7 +38,7 @@ function commandHelp(command: Command): string {
     if (options.length > 0) blocks.push([group, ...options.map(optionHelp)].join("\n"));
   }
   blocks.push(["Examples", ...examples.map((line) => `  ${line}`)].join("\n"));
-  if (command !== "traceparent") blocks.push(surroundings(command));
+  if (command !== "traceparent" && command !== "state") blocks.push(surroundings(command));
   return `${blocks.join("\n\n")}\n`;
 }
 

@@ -76,6 +76,12 @@ async function carryOutCommand(asked: Asked): Promise<ExitStatus> {
       process.stdout.write(`${traceparent(config, operands, process.env)}\n`);
       return 0;
     }
+    case "state": {
+      const config = await read("state");
+      const { state } = await import("./state.ts");
+      process.stdout.write(await state(config, operands, new Date()));
+      return 0;
+    }
   }
 }
 

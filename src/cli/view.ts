@@ -7,7 +7,7 @@ import { Pipeline, type TellingOp } from "../pipeline.ts";
 import { reportOf } from "../report.ts";
 import { Assembler } from "../run/assembler.ts";
 import { recording } from "../source/open.ts";
-import { parseSourceSpec } from "../source/spec.ts";
+import { parseRecordingSpec } from "../source/spec.ts";
 import type { Look } from "../viewer/look.ts";
 import { View } from "../viewer/view.ts";
 import { writeOut, type ExitStatus, type Io } from "./io.ts";
@@ -18,8 +18,8 @@ const TICK_MS = 250;
 
 /** `view`: every run as a tree when it has ended, and at the end the rest and a summary. */
 export async function view(config: Config<"view">, operands: readonly string[], io: Io): Promise<ExitStatus> {
-  const specs = operands.map(parseSourceSpec).filter((spec) => spec !== undefined);
-  const source = recording(specs, { stdin: io.stdin, log: io.log });
+  const specs = operands.map(parseRecordingSpec).filter((spec) => spec !== undefined);
+  const source = recording(specs, io);
   const ledger = new Ledger({ source: source.name, agent: config.agentName });
   const told: TellingOp[] = [];
   const pipeline = new Pipeline({

@@ -20,7 +20,7 @@ export function decoderOptions(config: Shared & { readonly content?: "off" | "sp
   return { content, errorMessages, redact };
 }
 
-/** What the options say to the heart. Every source there is keeps its order, so nothing waits by default. */
+/** What the options say to the heart: here nothing waits by default, as for sources that keep their order. */
 export function heartOptions(
   config: Shared & Partial<Pick<Config<"run">, "rememberMs" | "maxOpenRuns">>,
 ): HeartOptions {

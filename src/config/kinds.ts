@@ -1,6 +1,7 @@
 import { formatDuration, MAX_DURATION_MS, parseDuration } from "../duration.ts";
 import { providerOf } from "../run/provider.ts";
-import { parseSourceSpec, SOURCE_FORMS, type SourceSpec } from "../source/spec.ts";
+import type { Shard } from "../shard.ts";
+import { parseSourceSpec, sourceFault, SOURCE_FORMS, type SourceSpec } from "../source/spec.ts";
 
 /** A kind of value: how it is written, what it must be, and how it is read. */
 export interface Kind<T> {
@@ -10,6 +11,8 @@ export interface Kind<T> {
   readonly expected: string;
   /** Undefined when the text is not of this kind. */
   readonly read: (text: string) => T | undefined;
+  /** What exactly is wrong with a text, where that can be told; it repeats nothing that could be a secret. */
+  readonly fault?: (text: string) => string | undefined;
 }
 
 /** A label or name of one to 200 characters, none of them a control character. */
@@ -27,6 +30,9 @@ export const path: Kind<string> = {
   expected: "the path of a file",
   read: (text) => (text === "" || text.includes("\0") ? undefined : text),
 };
+
+/** The path of a directory, which may not be there yet. */
+export const directory: Kind<string> = { ...path, placeholder: "DIR", expected: "the path of a directory" };
 
 /** Where something listens. */
 export interface Address {
@@ -52,6 +58,7 @@ export const source: Kind<SourceSpec> = {
   placeholder: "SOURCE",
   expected: SOURCE_FORMS,
   read: parseSourceSpec,
+  fault: sourceFault,
 };
 
 /** One of a few words. */
@@ -89,6 +96,44 @@ export function count(range: { readonly min: number; readonly max: number }): Ki
     },
   };
 }
+
+const SIZE_UNITS: Readonly<Record<string, number | undefined>> = {
+  "": 1,
+  KiB: 1024,
+  MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
+  TiB: 1024 ** 4,
+};
+
+/** Whole bytes from a text such as `64MiB`; digits alone are bytes. */
+export function size(range: { readonly min: string; readonly max: string }): Kind<number> {
+  const [min, max] = [bytesOf(range.min), bytesOf(range.max)];
+  return {
+    placeholder: "BYTES",
+    expected: `a size such as 1GiB, 64MiB or 67108864, from ${range.min} to ${range.max}`,
+    read(text) {
+      const bytes = bytesOf(text);
+      return bytes >= min && bytes <= max ? bytes : undefined;
+    },
+  };
+}
+
+/** Not a number when the text is no size. */
+function bytesOf(text: string): number {
+  const [, digits = "", unit = ""] = /^(\d{1,15})(KiB|MiB|GiB|TiB)?$/.exec(text) ?? [];
+  return digits === "" ? Number.NaN : Number(digits) * (SIZE_UNITS[unit] ?? Number.NaN);
+}
+
+/** Which of how many processes this is, counted from 0. */
+export const shard: Kind<Shard> = {
+  placeholder: "I/N",
+  expected: "I/N, from 0/1 to 1023/1024, with I below N",
+  read(text) {
+    const [, digits = "", all = ""] = /^(\d{1,4})\/(\d{1,4})$/.exec(text) ?? [];
+    const read: Shard = { index: Number(digits), count: Number(all) };
+    return all !== "" && read.index < read.count && read.count <= 1024 ? read : undefined;
+  },
+};
 
 /** What a provider id of the application stands for. */
 export interface ProviderMapping {

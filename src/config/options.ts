@@ -4,16 +4,19 @@ import {
   address,
   choice,
   count,
+  directory,
   duration,
   name,
   path,
   pattern,
   provider,
+  shard,
+  size,
   source,
   type Kind,
 } from "./kinds.ts";
 
-export const COMMANDS = ["run", "replay", "view", "traceparent"] as const;
+export const COMMANDS = ["run", "replay", "view", "traceparent", "state"] as const;
 export type Command = (typeof COMMANDS)[number];
 
 /** Headings under which `--help` and the documentation show the options. */
@@ -50,7 +53,9 @@ export const OPTIONS = {
     name: "from",
     group: "Input",
     commands: ["run"],
-    help: "Where events come from: - for standard input, or a file. May be given several times.",
+    help:
+      "Where events come from: - for standard input, a file, http://127.0.0.1:4320/v1/events to listen there for events " +
+      "that are posted, redis://HOST?stream=KEY, or nats://HOST?stream=NAME. May be given several times.",
     shape: "list",
     kind: source,
     default: ["-"],
@@ -61,6 +66,25 @@ export const OPTIONS = {
     commands: ["run"],
     help: "Wait for more at the end of a file, also when it is rotated, truncated or not there yet.",
     shape: "flag",
+  },
+  insecureListen: {
+    name: "insecure-listen",
+    group: "Input",
+    commands: ["run"],
+    help:
+      "Listen for events beyond this machine without a token, so that whoever reaches the address may send some. A " +
+      "token stands in a file, http://0.0.0.0:4320/v1/events?token-file=FILE, or in BEHEST_OTEL_HTTP_TOKEN.",
+    shape: "flag",
+  },
+  shard: {
+    name: "shard",
+    group: "Input",
+    commands: ["run"],
+    help:
+      "Take only the runs that fall to this one of N processes, as in 0/2 and 1/2. Each reads everything, with a " +
+      "consumer group or durable of its own.",
+    shape: "one",
+    kind: shard,
   },
   agentName: {
     name: "agent-name",
@@ -87,7 +111,7 @@ export const OPTIONS = {
     help: "How long an event waits for others that belong before it.",
     shape: "one",
     kind: duration({ min: 0, max: 600_000 }),
-    defaultNote: "0 for standard input and files, which keep their order",
+    defaultNote: "0 for standard input and files, which keep their order; else 2s",
   },
   runIdleTimeoutMs: {
     name: "run-idle-timeout",
@@ -154,6 +178,28 @@ export const OPTIONS = {
     shape: "list",
     kind: pattern,
   },
+  stateDir: {
+    name: "state-dir",
+    group: "Delivery",
+    commands: ["run", "state"],
+    help:
+      "Keep what comes over HTTP and standard input in this directory until it is delivered, and beside it what is " +
+      "known of open runs, so that a restart goes on where the last process was. It has to be on a disk of this machine. " +
+      "Files keep no state: they are read from their beginning each time.",
+    shape: "one",
+    kind: directory,
+  },
+  journalMaxBytes: {
+    name: "journal-max",
+    group: "Delivery",
+    commands: ["run"],
+    help:
+      "Most bytes of events that each source keeps in --state-dir; beyond them senders are answered with 429, and the " +
+      "writer of standard input waits.",
+    shape: "one",
+    kind: size({ min: "4MiB", max: "1024GiB" }),
+    defaultNote: "1GiB",
+  },
   deadLetter: {
     name: "dead-letter",
     group: "Delivery",
@@ -208,8 +254,8 @@ export const OPTIONS = {
   json: {
     name: "json",
     group: "Output",
-    commands: ["view"],
-    help: "One JSON object per run instead of trees.",
+    commands: ["view", "state"],
+    help: "One JSON object per line for machines: one for each run, or for each source of a state.",
     shape: "flag",
   },
   color: {
@@ -278,7 +324,7 @@ export const OPTIONS = {
   config: {
     name: "config",
     group: "Program",
-    commands: READERS,
+    commands: [...READERS, "state"],
     help: "A YAML file of options, with lines such as agent-name: support. The command line and the environment win.",
     shape: "one",
     kind: path,

@@ -23,6 +23,28 @@ const refused: readonly (Call & { readonly says: string })[] = [
       "from 1ms to 8760h\nTry: behest-otel run --help\n",
   },
   {
+    args: [
+      "run",
+      "--from",
+      "http://127.0.0.1:0/",
+      "--run-idle-timeout",
+      "2s",
+      "--tool-idle-timeout",
+      "2001ms",
+    ],
+    says:
+      "behest-otel run: --run-idle-timeout: expected more than the reorder window of 2s\n" +
+      "Try: behest-otel run --help\n",
+  },
+  {
+    args: ["run", "--reorder-window", "10m", "--tool-idle-timeout", "10m"],
+    says:
+      "behest-otel run: 2 problems, nothing was started\n" +
+      "  --run-idle-timeout: expected more than the reorder window of 10m\n" +
+      "  --tool-idle-timeout: expected more than the reorder window of 10m\n" +
+      "Try: behest-otel run --help\n",
+  },
+  {
     args: ["run", "--agent-name", "--follow"],
     says:
       "behest-otel run: 2 problems, nothing was started\n" +
@@ -49,10 +71,11 @@ const refused: readonly (Call & { readonly says: string })[] = [
     says: "behest-otel run: --metrics: is an option of replay, not of run\nTry: behest-otel run --help\n",
   },
   {
-    args: ["run", "--from", "redis://localhost:6379"],
+    args: ["run", "--from", "amqp://localhost:5672"],
     says:
-      'behest-otel run: --from: "redis://localhost:6379" is not valid; expected - for standard input, or the path ' +
-      "of a file\nTry: behest-otel run --help\n",
+      'behest-otel run: --from: "amqp://localhost:5672" is not valid; expected - for standard input, the path of a ' +
+      "file, http://HOST:PORT/PATH to listen on, redis://HOST?stream=KEY, or nats://HOST?stream=NAME\n" +
+      "Try: behest-otel run --help\n",
   },
   {
     args: ["run", "--from", "/nowhere/a.ndjson"],
@@ -61,6 +84,59 @@ const refused: readonly (Call & { readonly says: string })[] = [
   {
     args: ["run", "--from", "-", "--from", "-"],
     says: "behest-otel run: --from: - is named more than once\nTry: behest-otel run --help\n",
+  },
+  {
+    args: [
+      "run",
+      "--from",
+      "http://0.0.0.0:4320",
+      "--from",
+      "http://user:s3cret@127.0.0.1:1",
+      "--report",
+      "/nowhere/r",
+    ],
+    env: { OTEL_EXPORTER_OTLP_PROTOCOL: "http" },
+    says:
+      "behest-otel run: 4 problems, nothing was started\n" +
+      "  --from: has a user or password in its URL; expected the token in token-file=FILE or in " +
+      "BEHEST_OTEL_HTTP_TOKEN\n" +
+      "  --from: http://0.0.0.0:4320/v1/events can be reached from other machines and has no token; expected " +
+      "token-file=FILE in its URL, BEHEST_OTEL_HTTP_TOKEN, or --insecure-listen\n" +
+      "  --report: /nowhere/r cannot be made: /nowhere does not exist\n" +
+      '  OTEL_EXPORTER_OTLP_PROTOCOL: "http" is not valid; expected one of http/protobuf, http/json, grpc\n' +
+      "Try: behest-otel run --help\n",
+  },
+  {
+    args: ["run", "--from", "https://127.0.0.1:1?cert=/nowhere/c&key=/&token-file=/nowhere/t"],
+    says:
+      "behest-otel run: 3 problems, nothing was started\n" +
+      "  --from: /nowhere/c does not exist\n" +
+      "  --from: / is a directory; expected a file\n" +
+      "  --from: /nowhere/t does not exist\n" +
+      "Try: behest-otel run --help\n",
+  },
+  {
+    args: [
+      "run",
+      "--from",
+      "http://127.0.0.1:1",
+      "--from",
+      "http://127.0.0.1:1/x",
+      "--from",
+      "http://localhost:0/",
+    ],
+    env: { BEHEST_OTEL_HTTP_TOKEN: "two words" },
+    says:
+      "behest-otel run: 2 problems, nothing was started\n" +
+      "  --from: 127.0.0.1:1 is named more than once\n" +
+      "  BEHEST_OTEL_HTTP_TOKEN: is no token; expected printable ASCII without spaces\n" +
+      "Try: behest-otel run --help\n",
+  },
+  {
+    args: ["replay", "http://127.0.0.1:1"],
+    says:
+      "behest-otel replay: http://127.0.0.1:1: is not something that can be read; expected - for standard input, or the " +
+      "path of a file\nTry: behest-otel replay --help\n",
   },
   {
     args: ["replay"],
@@ -107,6 +183,55 @@ const refused: readonly (Call & { readonly says: string })[] = [
       '  BEHEST_OTEL_LOG_FORMAT: "xml" is not valid; expected text or json\n' +
       '  OTEL_EXPORTER_OTLP_PROTOCOL: "http" is not valid; expected one of http/protobuf, http/json, grpc\n' +
       "Try: behest-otel replay --help\n",
+  },
+  {
+    args: ["run", "--journal-max", "8MiB"],
+    says: "behest-otel run: --journal-max: needs --state-dir, where the journal would be\nTry: behest-otel run --help\n",
+  },
+  {
+    args: ["run", "--from", "/nowhere/a.ndjson", "--state-dir", "/nowhere/state", "--journal-max", "1MiB"],
+    says:
+      "behest-otel run: 4 problems, nothing was started\n" +
+      '  --journal-max: "1MiB" is not valid; expected a size such as 1GiB, 64MiB or 67108864, from 4MiB to 1024GiB\n' +
+      "  --from: /nowhere/a.ndjson does not exist\n" +
+      "  --state-dir: /nowhere/state cannot be made: /nowhere does not exist\n" +
+      "  --state-dir: no source keeps its state there; expected --from - or --from http://HOST:PORT/PATH (files are " +
+      "read from their beginning each time and keep no state, brokers keep it themselves)\n" +
+      "Try: behest-otel run --help\n",
+  },
+  {
+    args: ["run", "--state-dir", join(RECORDINGS, "plain-answer.ndjson")],
+    says:
+      `behest-otel run: --state-dir: ${join(RECORDINGS, "plain-answer.ndjson")} is a file; expected a directory\n` +
+      "Try: behest-otel run --help\n",
+  },
+  {
+    args: ["run", "--state-dir", ".", "--from", "http://127.0.0.1:0", "--from", "http://127.0.0.1:0"],
+    says:
+      "behest-otel run: --from: http://127.0.0.1:0/v1/events is named more than once, and its state would be too; " +
+      "expected a port or path for each\nTry: behest-otel run --help\n",
+  },
+  {
+    args: ["state", "look", "--state-dir", "/nowhere"],
+    says:
+      "behest-otel state: 2 problems, nothing was started\n" +
+      "  look: cannot be done with a state; expected inspect or reset\n" +
+      "  --state-dir: /nowhere does not exist\n" +
+      "Try: behest-otel state --help\n",
+  },
+  {
+    args: ["state", "inspect"],
+    says:
+      "behest-otel state: --state-dir: is missing; expected the directory of a state\n" +
+      "Try: behest-otel state --help\n",
+  },
+  {
+    args: ["state"],
+    says:
+      "behest-otel state: 2 problems, nothing was started\n" +
+      "  state: inspect|reset is missing\n" +
+      "  --state-dir: is missing; expected the directory of a state\n" +
+      "Try: behest-otel state --help\n",
   },
   {
     args: ["traceparent", "17"],
