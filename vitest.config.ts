@@ -1,11 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-const programTests = [
-  "test/cli/**/*.test.ts",
-  "test/e2e/**/*.test.ts",
-  "test/package.test.ts",
-  "test/program.test.ts",
-];
+const programTests = ["test/cli/**/*.test.ts", "test/package.test.ts", "test/program.test.ts"];
 
 export default defineConfig({
   test: {
@@ -13,6 +8,19 @@ export default defineConfig({
       { extends: true, test: { name: "unit", include: ["test/**/*.test.ts"], exclude: programTests } },
       // These run what is built, and so wait for it: a unit test never does.
       { extends: true, test: { name: "program", include: programTests, globalSetup: "test/build.ts" } },
+      // These start the real backends, which `test/e2e/install.sh` installs.
+      {
+        extends: true,
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.e2e.ts"],
+          globalSetup: "test/build.ts",
+          // Each starts a stack of its own, and some measure time.
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
     ],
     // Two cores shared with a build: slow is not wrong.
     // A long trial may take all of its time and some more.

@@ -22,7 +22,8 @@ const [line] = readFileSync(recordings[0], "utf8").split("\n");
 const trace = JSON.parse(line).RunStarted.run_id.replaceAll("-", "");
 process.stderr.write(`
 One of the runs as a trace:  http://localhost:16686/trace/${trace}
-All metrics:                 http://localhost:9090/graph?g0.expr=behest_run_ended_total
+Dashboards:                  http://localhost:3000
+Alert rules:                 http://localhost:9090/alerts
 `);
 
 function run(command, args) {
