@@ -18,6 +18,7 @@ import type { Delivery, Reading } from "../../src/source/source.ts";
 import { program } from "./programs.ts";
 import { freePort, Said } from "./redis-server.ts";
 import { eventually, RunningProgram } from "./running.ts";
+import { takeAllFrom, takeFrom } from "./taking.ts";
 
 export const STREAM = "BEHEST";
 export const SUBJECT = "behest.events";
@@ -200,25 +201,13 @@ export class Life {
   }
 
   /** Reads until it has so many deliveries. */
-  async take(count: number): Promise<Delivery[]> {
-    const taken: Delivery[] = [];
-    while (taken.length < count) {
-      const reading = await this.next();
-      if (reading === undefined) throw new Error("the source ended");
-      if (reading.kind === "deliveries") taken.push(...reading.deliveries);
-    }
-    return taken;
+  take(count: number): Promise<Delivery[]> {
+    return takeFrom(() => this.next(), count);
   }
 
   /** Reads until nothing is left. */
-  async takeAll(): Promise<Delivery[]> {
-    const taken: Delivery[] = [];
-    for (;;) {
-      const reading = await this.next();
-      if (reading === undefined) throw new Error("the source ended");
-      if (reading.kind === "caught_up") return taken;
-      if (reading.kind === "deliveries") taken.push(...reading.deliveries);
-    }
+  takeAll(): Promise<Delivery[]> {
+    return takeAllFrom(() => this.next());
   }
 
   /** Commits all of these but the unused ones, with the position that says so. */

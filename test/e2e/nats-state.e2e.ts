@@ -1,43 +1,9 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import { inputOf, NatsServer, STREAM, type Life } from "./nats-server.ts";
 import { Cable } from "./redis-server.ts";
 import { eventually } from "./running.ts";
-
-const BUCKET = `KV_behest-otel-${STREAM}`;
-const HEAD = `$KV.behest-otel-${STREAM}.behest-otel.head`;
-
-let server: NatsServer;
-beforeAll(async () => {
-  server = await NatsServer.start();
-});
-afterAll(async () => {
-  await server[Symbol.asyncDispose]();
-});
-beforeEach(async () => {
-  await server.clear();
-  await server.makeStream();
-});
-
-const store = (more = "") => inputOf(server.port, more).openStore();
-
-/** What the next process finds. */
-async function found(): Promise<Record<string, string>> {
-  await using life = await store();
-  expect(life.repeated).toBe(0);
-  return Object.fromEntries([...life.records].sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-/** Every value that the bucket holds, with how often it was written. */
-async function values(): Promise<Record<string, number>> {
-  const info = await server.manager.streams.info(BUCKET, { subjects_filter: ">" });
-  return info.state.subjects ?? {};
-}
-
-const head = async () => (await server.manager.streams.getMessage(BUCKET, { last_by_subj: HEAD }))!;
-
-const runs = (count: number, text: string) =>
-  Object.fromEntries(Array.from({ length: count }, (_, at) => [`run/${at}`, `${at}${text}`]));
+import { BUCKET, HEAD, found, head, runs, server, store, values } from "./nats-state.ts";
 
 describe("a state", () => {
   test("is what was committed", async () => {

@@ -12,6 +12,7 @@ import { redisInput } from "../../src/source/redis/input.ts";
 import { parseRedisUrl } from "../../src/source/redis/url.ts";
 import type { Delivery, Reading } from "../../src/source/source.ts";
 import { eventually } from "./running.ts";
+import { takeAllFrom, takeFrom } from "./taking.ts";
 
 /** Nothing that a test began outlives the test's process, however that ends. */
 const children = new Set<ChildProcess>();
@@ -286,25 +287,13 @@ export class Life {
   }
 
   /** Reads until it has so many deliveries. */
-  async take(count: number): Promise<Delivery[]> {
-    const taken: Delivery[] = [];
-    while (taken.length < count) {
-      const reading = await this.next();
-      if (reading === undefined) throw new Error("the source ended");
-      if (reading.kind === "deliveries") taken.push(...reading.deliveries);
-    }
-    return taken;
+  take(count: number): Promise<Delivery[]> {
+    return takeFrom(() => this.next(), count);
   }
 
   /** Reads until nothing is left. */
-  async takeAll(): Promise<Delivery[]> {
-    const taken: Delivery[] = [];
-    for (;;) {
-      const reading = await this.next();
-      if (reading === undefined) throw new Error("the source ended");
-      if (reading.kind === "caught_up") return taken;
-      if (reading.kind === "deliveries") taken.push(...reading.deliveries);
-    }
+  takeAll(): Promise<Delivery[]> {
+    return takeAllFrom(() => this.next());
   }
 
   async commit(puts: Record<string, string>, used: readonly string[] = [], whole = false): Promise<void> {
