@@ -23,7 +23,8 @@ export interface Source {
   open(position?: string): Promise<void>;
   /**
    * The next reading, as soon as there is one. Undefined at the end of a finite input and once
-   * `signal` is aborted; after that, always. Rejects with `BEHEST_SOURCE_READ`.
+   * `signal` is aborted; after that, always. Rejects with `BEHEST_SOURCE_READ`, and a log's with
+   * `BEHEST_STATE_REPLACED` when it is another process's now.
    */
   next(signal: AbortSignal): Promise<Reading | undefined>;
   /** Lets go of everything; may be called at any time and again. Never rejects. */
