@@ -3,7 +3,7 @@ import type { Ledger } from "./metric/ledger.ts";
 import type { Assembler } from "./run/assembler.ts";
 import type { LogSource } from "./source/source.ts";
 import type { StateChange, StateStore } from "./state/store.ts";
-import { KEYS, runKey, writeBirth, type Birth, type KeptState } from "./kept-state.ts";
+import { KEYS, runKey, writeBirth, type Birth, type KeptState, type Told } from "./kept-state.ts";
 import { Taken } from "./taken.ts";
 
 /** Deliveries that may be taken before a commit covers them: as many as JetStream lets wait for it. */
@@ -32,8 +32,12 @@ export class Committer {
   #used: string[] = [];
   #ledger: LedgerData | undefined;
   #exports: LedgerData | undefined;
+  /** What the metrics were told, as the state has it. */
+  #told: string | undefined;
   /** The last position that was noted, or kept by an earlier process. */
   #position: string | undefined;
+  /** What the source said was lost when the position was noted last. */
+  #lost = 0;
   /** Everything is noted, not only what changed. */
   #whole = false;
   /** Settles when no commit is under way. */
@@ -44,12 +48,18 @@ export class Committer {
   constructor(options: CommitterOptions) {
     this.#options = options;
     this.#position = options.kept?.position;
+    this.#told = options.kept?.told && JSON.stringify(options.kept.told);
     if (options.kept === undefined) this.#put(KEYS.birth, writeBirth(options.birth));
   }
 
   /** Deliveries taken that no commit covers. */
   get uncommitted(): number {
     return this.taken.size + this.#used.length;
+  }
+
+  /** What the state takes where it is kept, as far as that is known. */
+  get stateBytes(): number | undefined {
+    return this.#options.store.bytes;
   }
 
   /** Nothing more may be taken before the next commit. */
@@ -71,19 +81,29 @@ export class Committer {
     this.#ledger = saved;
     const { used, unused, last } = this.taken.settle(heart.undecided());
     for (const id of used) this.#used.push(id);
-    if (last !== undefined && used.length > 0) this.#position = source.positionOf(last, unused);
-    const moved = used.length > 0 || this.#whole;
+    // What is lost is counted in this state: its position must not lead the next process to it again.
+    const { lost = 0 } = source;
+    const hasMoved = used.length > 0 || lost !== this.#lost;
+    if (hasMoved) this.#position = source.positionOf(last, unused);
+    this.#lost = lost;
+    const moved = hasMoved || this.#whole;
     if (moved && this.#position !== undefined) this.#put(KEYS.position, JSON.stringify(this.#position));
     // By itself no reason to write: a source that has nothing says what time it is all the same.
     this.#puts.set(KEYS.time, JSON.stringify(nowMs));
   }
 
+  /** Notes what the backend has taken of the metrics. */
+  told(told: Told): void {
+    this.#told = JSON.stringify(told);
+    this.#put(KEYS.told, this.#told);
+  }
+
   /**
-   * Writes what was noted, and with it what became of spans, where that is this pipeline's to keep.
-   * Rejects as the store does; then nothing is lost from what was noted.
+   * Writes what was noted, and with it what became of spans. Rejects as the store does; then nothing is lost
+   * from what was noted.
    */
-  async write(exports: LedgerData | undefined): Promise<void> {
-    if (exports !== undefined && exports !== this.#exports) {
+  async write(exports: LedgerData): Promise<void> {
+    if (exports !== this.#exports) {
       this.#put(KEYS.exports, JSON.stringify(exports));
       this.#exports = exports;
     }
@@ -123,6 +143,7 @@ export class Committer {
     this.#puts = new Map();
     this.#removes = new Set();
     this.#put(KEYS.birth, writeBirth(this.#options.birth));
+    if (this.#told !== undefined) this.#put(KEYS.told, this.#told);
     this.#ledger = undefined;
     this.#exports = undefined;
   }

@@ -44,15 +44,15 @@ export function createOtlpSink(given: OtlpSinkOptions = {}): Sink {
     clock: hostClock,
     random: Math.random,
     log,
-    instanceId: randomUUID(),
-    start: fromMillis(hostClock.now()),
     write: hostWrite,
   });
+  const spans = outlet.spans();
+  const metrics = outlet.metrics({ instanceId: randomUUID(), start: fromMillis(hostClock.now()) });
   const options = { ...withEnvironment(given, process.env), semconv: config.semconv };
 
   return openSinkCore(options, (read): Way => {
-    const snapshot = () => addSnapshots([read(), outlet.ledger.snapshot(config.semconv)]);
-    const exportMetrics = () => outlet.putMetrics(snapshot(), fromMillis(hostClock.now()));
+    const snapshot = () => addSnapshots([read(), spans.ledger.snapshot(config.semconv)]);
+    const exportMetrics = () => metrics.put(snapshot(), fromMillis(hostClock.now()));
     const timer = setInterval(() => void exportMetrics(), config.metricReading.intervalMs).unref();
     const finish = async () => {
       const endsAtMs = hostClock.now() + flushTimeoutMs;
@@ -63,13 +63,13 @@ export function createOtlpSink(given: OtlpSinkOptions = {}): Sink {
     };
     return {
       sampled: (run) => outlet.sampled(run),
-      spans: () => reportOf(outlet.ledger.snapshot(config.semconv)).spans,
+      spans: () => reportOf(spans.ledger.snapshot(config.semconv)).spans,
       onOp: (op) => {
         // A run's own span is what the others hang under: room is kept for it.
         const most =
           op.op === "span" && op.span.kind !== "run" ? maxWaitingBytes * CHILDREN_SHARE : maxWaitingBytes;
-        if (op.op !== "span" || outlet.waitingBytes < most) void outlet.put(op);
-        else if (outlet.sampled(op.span.run)) outlet.ledger.spanFailed("queue_full", 1);
+        if (op.op !== "span" || spans.waitingBytes < most) void outlet.put(op, spans);
+        else if (outlet.sampled(op.span.run)) spans.ledger.spanFailed("queue_full", 1);
       },
       close: async () => {
         clearInterval(timer);

@@ -7,7 +7,7 @@ import { systemClock } from "../clock.ts";
 import { withoutPassword } from "../otel/endpoint.ts";
 import type { Destination, ExportConfig } from "../otel/environment.ts";
 import type { Report } from "../report.ts";
-import { openKeep } from "../kept-state.ts";
+import { checkKeep, openKeep } from "../kept-state.ts";
 import type { Shard } from "../shard.ts";
 import type { Unopened } from "../source/open.ts";
 import type { BridgeStatus } from "../status.ts";
@@ -24,11 +24,8 @@ export interface Delivery {
   readonly progress?: ProgressLine | undefined;
 }
 
-const STARTING: BridgeStatus["signals"] = {
-  traces: { phase: "idle", target: undefined },
-  metrics: { phase: "idle", target: undefined },
-  logs: { phase: "idle", target: undefined },
-};
+const UNSENT = { phase: "idle", forSeconds: 0, target: undefined } as const;
+const STARTING: BridgeStatus["signals"] = { traces: UNSENT, metrics: UNSENT, logs: UNSENT };
 
 /** What `run` and `replay` share: from sources to the backend, the report, and the exit status. */
 export async function deliver(delivery: Delivery, io: Io): Promise<ExitStatus> {
@@ -79,18 +76,28 @@ export async function deliver(delivery: Delivery, io: Io): Promise<ExitStatus> {
   return conclude(config.report, end, io);
 }
 
-/** The states first: whoever reads the same has stopped committing when the source is asked. */
+/**
+ * Nothing is taken over from a process that runs before everything is looked at that may be wrong. Then the states
+ * first: whoever reads the same has stopped committing when the source is asked. Who would lose what it was sent
+ * in a start that fails is opened last.
+ */
 async function openInputs(inputs: readonly Unopened[], shard: Shard | undefined): Promise<Input[]> {
+  const shards = shard?.count ?? 1;
+  for (const { source, store, relatives } of inputs) {
+    await source.prepare?.();
+    if (store !== undefined) await checkKeep(store, { shards, relatives });
+  }
   const opened: Input[] = [];
   for (const { source, store } of inputs) {
-    if (store === undefined) {
-      await source.open();
-      opened.push({ source });
-    } else {
-      const keep = await openKeep(store, { nowMs: systemClock.now(), shards: shard?.count ?? 1 });
-      await source.open(keep.kept?.position);
-      opened.push({ source, keep });
-    }
+    if (store === undefined) continue;
+    const keep = await openKeep(store, { nowMs: systemClock.now(), shards });
+    await source.open(keep.kept?.position);
+    opened.push({ source, keep });
+  }
+  for (const { source, store } of inputs) {
+    if (store !== undefined) continue;
+    await source.open();
+    opened.push({ source });
   }
   return opened;
 }

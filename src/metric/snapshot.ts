@@ -1,3 +1,4 @@
+import type { Time } from "../event/time.ts";
 import type { AttributeKey } from "./attribute.ts";
 import { FACTS, type FactName, type LabelKey } from "./facts.ts";
 
@@ -8,6 +9,12 @@ import { metricsIn, type Metric, type SemconvMode, type View } from "./table.ts"
  * in an order that depends on nothing but which series there are.
  */
 export type Snapshot = readonly Point[];
+
+/** A snapshot and the moment it stands for. */
+export interface Reading {
+  readonly snapshot: Snapshot;
+  readonly time: Time;
+}
 
 export type Point = NumberPoint | HistogramPoint;
 

@@ -27,6 +27,7 @@ export class DeliveryState {
   readonly #log: Log;
   readonly #toldAt = new Map<string, number>();
   #phase: DeliveryPhase = "idle";
+  #sinceMs: number;
   #accepted = false;
   /** The troubles that were told and are not over. */
   readonly #open = new Set<string>();
@@ -44,10 +45,16 @@ export class DeliveryState {
     this.#acceptance = options.acceptance;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#sinceMs = options.clock.now();
   }
 
   get phase(): DeliveryPhase {
     return this.#phase;
+  }
+
+  /** How long that has been so. */
+  get forSeconds(): number {
+    return Math.max(0, this.#clock.now() - this.#sinceMs) / 1000;
   }
 
   /**
@@ -115,7 +122,9 @@ export class DeliveryState {
   /** Returns the phase before; `off` is never left. */
   #enter(next: DeliveryPhase): DeliveryPhase {
     const before = this.#phase;
-    if (before !== "off") this.#phase = next;
+    if (before === "off" || before === next) return before;
+    this.#phase = next;
+    this.#sinceMs = this.#clock.now();
     return before;
   }
 

@@ -18,26 +18,30 @@ import { Pipe } from "./pipe.ts";
 import { LOGS, METRICS, SPANS, type Encoding, type Serializer } from "./serializers.ts";
 
 export interface ExportsOptions {
-  /** Of the metrics; spans and log records carry their own. */
-  readonly resource: Resource;
   readonly clock: Clock;
   /** From 0 up to but not including 1; spreads retries. */
   readonly random: () => number;
   readonly log: Log;
   /** Where `OTEL_*_EXPORTER=console` writes, a line at a time; rejects when the reader has gone. */
   readonly write: (line: Uint8Array) => Promise<void>;
+}
+
+/** Who is told what becomes of the spans of one queue. `first`: how many were pushed before the first of them. */
+export interface SpanWatch {
   /** After every request, with how long it took. */
-  readonly onRequest?: (signal: Signal, seconds: number) => void;
-  /** `first`: how many spans were pushed before the first of these; no batch goes across a flush. */
-  readonly onSpansExported?: (count: number, first: number) => void;
-  readonly onSpansFailed?: (failed: Failed<ReadableSpan>, first: number) => void;
+  readonly onRequest?: (seconds: number) => void;
+  /** No batch goes across a flush. */
+  readonly onExported?: (count: number, first: number) => void;
+  readonly onFailed?: (failed: Failed<ReadableSpan>, first: number) => void;
 }
 
 /** The three ways out. */
 export interface Exports {
-  readonly spans: Pipe<ReadableSpan>;
+  /** A queue of its own, with limits of its own, on the way that all spans go. */
+  readonly openSpans: (watch?: SpanWatch) => Pipe<ReadableSpan>;
   readonly logs: Pipe<ReadableLogRecord>;
-  readonly metrics: MetricsExport;
+  /** Readings of one resource; spans and log records carry their own. */
+  readonly openMetrics: (resource: Resource) => MetricsExport;
   /**
    * The input has ended: resolves when everything given before is decided, at the latest after
    * `withinMs`. May be called again for what came since; that can only shorten the time.
@@ -50,106 +54,121 @@ export interface Exports {
 
 export interface SignalStatus {
   readonly phase: DeliveryPhase;
+  /** How long that has been so. */
+  readonly forSeconds: number;
   /** Without passwords; undefined when the signal goes nowhere. */
   readonly target: string | undefined;
 }
 
 /** Opens the ways out that the configuration asks for; nothing is connected before there is something to send. */
 export function openExports(config: ExportConfig, options: ExportsOptions): Exports {
-  const { resource, clock, onSpansExported, onSpansFailed } = options;
+  const { clock } = options;
   const acceptance = createAcceptance();
-  const open = <R, T>(
-    signal: Signal,
-    serializer: Serializer<T>,
-    freight: (encode: Encode<T>) => Freight<R>,
-  ) => {
+  const open = <T>(signal: Signal, serializer: Serializer<T>): Way<T> => {
     const destination = config[signal];
-    if (destination.exporter === "none") return openNowhere<R>();
+    if (destination.exporter === "none") return NOWHERE;
     const sender = senderTo(destination, signal, serializer, options);
-    const timeoutMs = requestTimeoutMs(signal, destination, config);
     const encode = serializer.encode[encodingOf(destination)];
-    return openLane({ sender, freight: freight(encode), timeoutMs }, options, acceptance);
+    const timeoutMs = requestTimeoutMs(signal, destination, config);
+    return openWay({ signal, sender, encode, timeoutMs, acceptance }, options);
   };
-  const lanes = {
-    traces: open("traces", SPANS, (encode) => listFreight<ReadableSpan>("traces", encode)),
-    metrics: open("metrics", METRICS, (encode) => metricFreight(resource, encode)),
-    logs: open("logs", LOGS, (encode) => listFreight<ReadableLogRecord>("logs", encode)),
-  };
-  const spans = new Pipe<ReadableSpan>({
-    deliver: lanes.traces.deliver,
-    clock,
-    maxBatchRecords: config.maxBatchSpans,
-    ...(onSpansExported && { onExported: onSpansExported }),
-    ...(onSpansFailed && { onFailed: onSpansFailed }),
-  });
+  const ways = { traces: open("traces", SPANS), metrics: open("metrics", METRICS), logs: open("logs", LOGS) };
+  const all = Object.values(ways);
+  const maxBatchRecords = config.maxBatchSpans;
   const logs = new Pipe<ReadableLogRecord>({
-    deliver: lanes.logs.deliver,
+    deliver: ways.logs.deliver<ReadableLogRecord>((encode) => listFreight("logs", encode)),
     clock,
-    maxBatchRecords: config.maxBatchSpans,
+    maxBatchRecords,
   });
-  const metrics = createMetricsExport(lanes.metrics.deliver);
-  const all = Object.values(lanes);
+  const settled: (() => Promise<unknown>)[] = [() => logs.flushed()];
   return {
-    spans,
     logs,
-    metrics,
+    openSpans: ({ onRequest, onExported, onFailed } = {}) => {
+      const spans = new Pipe<ReadableSpan>({
+        deliver: ways.traces.deliver<ReadableSpan>((encode) => listFreight("traces", encode), onRequest),
+        clock,
+        maxBatchRecords,
+        ...(onExported && { onExported }),
+        ...(onFailed && { onFailed }),
+      });
+      settled.push(() => spans.flushed());
+      return spans;
+    },
+    openMetrics: (resource) => {
+      const metrics = createMetricsExport(ways.metrics.deliver((encode) => metricFreight(resource, encode)));
+      settled.push(() => metrics.settled());
+      return metrics;
+    },
     finish: async (withinMs) => {
-      for (const lane of all) lane.finish(withinMs);
-      await Promise.all([spans.flushed(), logs.flushed(), metrics.settled()]);
+      for (const way of all) way.finish(withinMs);
+      await Promise.all(settled.map((one) => one()));
     },
     status: () => ({
-      traces: lanes.traces.status(),
-      metrics: lanes.metrics.status(),
-      logs: lanes.logs.status(),
+      traces: ways.traces.status(),
+      metrics: ways.metrics.status(),
+      logs: ways.logs.status(),
     }),
     close: () => {
-      for (const lane of all) lane.close();
+      for (const way of all) way.close();
     },
   };
 }
 
 type Encode<T> = (data: T) => Uint8Array;
 
-/** The way of one signal. */
-interface Lane<R> {
-  readonly deliver: Deliver<R>;
+/** The way of one signal, which several may use side by side. */
+interface Way<T> {
+  readonly deliver: <R>(
+    freight: (encode: Encode<T>) => Freight<R>,
+    onRequest?: (seconds: number) => void,
+  ) => Deliver<R>;
   readonly finish: (withinMs: number) => void;
   readonly status: () => SignalStatus;
   readonly close: () => void;
 }
 
-function openNowhere<R>(): Lane<R> {
-  return {
-    deliver: async (records) => ({ delivered: 0, discarded: records.length, failed: [] }),
-    finish: () => {},
-    status: () => ({ phase: "off", target: undefined }),
-    close: () => {},
-  };
-}
+const NOWHERE: Way<unknown> = {
+  deliver: () => async (records) => ({ delivered: 0, discarded: records.length, failed: [] }),
+  finish: () => {},
+  status: () => ({ phase: "off", forSeconds: 0, target: undefined }),
+  close: () => {},
+};
 
 type Somewhere = Exclude<Destination, { exporter: "none" }>;
 
-function openLane<R>(
-  { sender, freight, timeoutMs }: { sender: Sender; freight: Freight<R>; timeoutMs: number },
-  { clock, random, log, onRequest }: ExportsOptions,
-  acceptance: Acceptance,
-): Lane<R> {
-  const { signal } = freight;
+interface WayParts<T> {
+  readonly signal: Signal;
+  readonly sender: Sender;
+  readonly encode: Encode<T>;
+  readonly timeoutMs: number;
+  readonly acceptance: Acceptance;
+}
+
+function openWay<T>(
+  { signal, sender, encode, timeoutMs, acceptance }: WayParts<T>,
+  { clock, random, log }: ExportsOptions,
+): Way<T> {
   const state = new DeliveryState({ signal, target: sender.target, acceptance, clock, log });
-  const courier = new Courier<R>({
-    freight,
-    sender,
-    state,
-    clock,
-    random,
-    timeoutMs,
-    ...(onRequest && { onRequest: (seconds) => onRequest(signal, seconds) }),
-  });
-  acceptance.listen(() => courier.wake());
+  const couriers: Pick<Courier<unknown>, "finish">[] = [];
   return {
-    deliver: (records, abandon) => courier.deliver(records, abandon),
-    finish: (withinMs) => courier.finish(withinMs),
-    status: () => ({ phase: state.phase, target: sender.target }),
+    deliver: (freight, onRequest) => {
+      const courier = new Courier({
+        freight: freight(encode),
+        sender,
+        state,
+        clock,
+        random,
+        timeoutMs,
+        ...(onRequest && { onRequest }),
+      });
+      couriers.push(courier);
+      acceptance.listen(() => courier.wake());
+      return (records, abandon) => courier.deliver(records, abandon);
+    },
+    finish: (withinMs) => {
+      for (const courier of couriers) courier.finish(withinMs);
+    },
+    status: () => ({ phase: state.phase, forSeconds: state.forSeconds, target: sender.target }),
     close: () => sender.close(),
   };
 }

@@ -42,9 +42,9 @@ export interface MetricsExport {
   /**
    * Delivers a reading until it is taken. A newer one takes the place of one that waits to be sent
    * again: it says all the older one said, whether it counts from the start or from the last
-   * reading taken.
+   * reading taken. So it is made when its turn comes, and `onTaken` is called before the next one is made.
    */
-  readonly deliver: (metrics: ResourceMetrics) => Promise<MetricDelivery>;
+  readonly deliver: (make: () => ResourceMetrics, onTaken?: () => void) => Promise<MetricDelivery>;
   /** Resolves when every reading given so far is decided. */
   readonly settled: () => Promise<void>;
 }
@@ -53,18 +53,20 @@ export function createMetricsExport(deliver: Deliver<MetricRecord>): MetricsExpo
   let superseded = new AbortController();
   let last: Promise<unknown> = Promise.resolve();
   return {
-    deliver: async ({ scopeMetrics }) => {
+    deliver: (make, onTaken) => {
       superseded.abort();
       const mine = (superseded = new AbortController());
-      // One at a time: what is on the wire is answered before the next is sent.
+      // One at a time: what is on the wire is answered before the next is made.
       const before = last;
-      const delivery = (async () => {
+      const delivery = (async (): Promise<MetricDelivery> => {
         await before;
-        if (mine.signal.aborted) return undefined;
-        return deliver(recordsOf(scopeMetrics), mine.signal);
+        if (mine.signal.aborted) return { kind: "discarded" };
+        const outcome = outcomeOf(await deliver(recordsOf(make().scopeMetrics), mine.signal));
+        if (outcome.kind === "taken") onTaken?.();
+        return outcome;
       })();
       last = delivery;
-      return outcomeOf(await delivery);
+      return delivery;
     },
     settled: async () => {
       await last;
@@ -79,8 +81,7 @@ function recordsOf(scopeMetrics: readonly ScopeMetrics[]): readonly MetricRecord
   );
 }
 
-function outcomeOf(delivery: Delivery<MetricRecord> | undefined): MetricDelivery {
-  if (delivery === undefined) return { kind: "discarded" };
+function outcomeOf(delivery: Delivery<MetricRecord>): MetricDelivery {
   const points = delivery.failed.reduce((sum, { count }) => sum + count, 0);
   if (points > 0) return { kind: "failed", points, message: delivery.failed[0]?.message ?? "" };
   return delivery.discarded > 0 ? { kind: "discarded" } : { kind: "taken" };

@@ -25,7 +25,6 @@ export function startNodeTelemetry(options: TelemetryOptions): Telemetry {
   // Fixed attributes only: the SDK's own detectors would tell arguments and process id.
   const resource = createResource(config.resource);
   const exports = openExports(config, {
-    resource,
     clock: hostClock,
     random: Math.random,
     log: hostLog(),
@@ -51,12 +50,14 @@ export function startNodeTelemetry(options: TelemetryOptions): Telemetry {
 /** Hands finished spans to the pipe, whose backend's answer is the only proof of delivery. */
 class PipeProcessor implements SpanProcessor {
   readonly #exports: Exports;
+  readonly #spans: ReturnType<Exports["openSpans"]>;
   readonly #maxWaitingBytes: number;
   readonly #flushTimeoutMs: number;
   #dropped = 0;
 
   constructor(exports: Exports, maxWaitingBytes: number, flushTimeoutMs: number) {
     this.#exports = exports;
+    this.#spans = exports.openSpans();
     this.#maxWaitingBytes = maxWaitingBytes;
     this.#flushTimeoutMs = flushTimeoutMs;
   }
@@ -65,7 +66,7 @@ class PipeProcessor implements SpanProcessor {
 
   onEnd(span: ReadableSpan): void {
     if ((span.spanContext().traceFlags & 1) === 0) return;
-    const { spans } = this.#exports;
+    const spans = this.#spans;
     const parent = span.parentSpanContext;
     const isChild = parent !== undefined && parent.isRemote !== true;
     const most = isChild ? this.#maxWaitingBytes * CHILDREN_SHARE : this.#maxWaitingBytes;
@@ -74,7 +75,7 @@ class PipeProcessor implements SpanProcessor {
   }
 
   async forceFlush(): Promise<void> {
-    await this.#exports.spans.flushed();
+    await this.#spans.flushed();
   }
 
   async shutdown(): Promise<void> {
@@ -84,7 +85,7 @@ class PipeProcessor implements SpanProcessor {
 
   /** Throws when spans were lost. */
   tell(): void {
-    const { failed } = this.#exports.spans.counts;
+    const { failed } = this.#spans.counts;
     const refused = Object.values(failed).reduce((sum, count) => sum + count, 0);
     if (refused + this.#dropped === 0) return;
     throw new Error(

@@ -11,17 +11,11 @@ import {
 } from "@opentelemetry/sdk-metrics";
 import type { Time } from "../event/time.ts";
 import { difference } from "../metric/combine.ts";
-import type { Point, Snapshot } from "../metric/snapshot.ts";
+import type { Point, Reading } from "../metric/snapshot.ts";
 import { metricNamed, type Metric } from "../metric/table.ts";
 
 /** `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`; `lowmemory` is `delta`: nothing here counts up and down. */
 export type TemporalityPreference = "cumulative" | "delta" | "lowmemory";
-
-/** A snapshot and the moment it stands for. */
-export interface Reading {
-  readonly snapshot: Snapshot;
-  readonly time: Time;
-}
 
 export interface ResourceMetricsOptions {
   /** One object each for all exports. */

@@ -231,7 +231,7 @@ test("a process that was replaced finds out before it sends metrics again, howev
   });
   const sent = () => backend.requests.filter(({ signal }) => signal === "metrics").length;
   await until(() => sent() > 2, "metrics are sent");
-  log.begin();
+  await log.begin().store.open();
   const before = sent();
   expect((await life.end).failure).toMatchObject({ code: "BEHEST_STATE_REPLACED" });
   // One may have been asked for, and answered, just before.

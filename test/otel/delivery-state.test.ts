@@ -35,7 +35,7 @@ test("losses are told once a minute and reason, however many there are", async (
   ]);
 });
 
-test("the phase is what the last answer was", async () => {
+test("the phase is what the last answer was, and how long it has been that is told", async () => {
   const answers = [UNREACHABLE, FORBIDDEN, ACCEPTED];
   const { clock, courier, state } = bench((_, index) => answers[index] ?? ACCEPTED);
   const phases = [state.phase];
@@ -45,6 +45,9 @@ test("the phase is what the last answer was", async () => {
     phases.push(state.phase);
   }
   expect(phases).toEqual(["idle", "retrying", "misconfigured", "delivering"]);
+  expect(state.forSeconds).toBeCloseTo(0, 3);
+  await clock.advance(7_000);
+  expect(state.forSeconds).toBeCloseTo(7, 3);
   expect(seen.result?.delivered).toBe(1);
 });
 

@@ -1,7 +1,10 @@
+import type { ResourceMetrics } from "@opentelemetry/sdk-metrics";
+
 import { createLog, type Log } from "../../src/log.ts";
 import type { Clock } from "../../src/clock.ts";
 import { readEnvironment, type ExportConfig } from "../../src/otel/environment.ts";
-import { openExports, type Exports, type ExportsOptions } from "../../src/otel/exports.ts";
+import { openExports, type Exports, type ExportsOptions, type SpanWatch } from "../../src/otel/exports.ts";
+import type { MetricDelivery } from "../../src/otel/metrics-export.ts";
 import { createResource } from "../../src/otel/resource.ts";
 import { createSpanMapper, estimateBytes } from "../../src/otel/spans.ts";
 import type { FinishedSpan } from "../../src/run/op.ts";
@@ -17,6 +20,8 @@ export function configOf(env: Readonly<Record<string, string>>): ExportConfig {
 }
 
 export interface OpenedExports extends Exports {
+  readonly spans: ReturnType<Exports["openSpans"]>;
+  readonly metrics: { readonly deliver: (metrics: ResourceMetrics) => Promise<MetricDelivery> };
   readonly put: (span: FinishedSpan) => Promise<void> | undefined;
   readonly resource: ReturnType<typeof createResource>;
   readonly clock: Clock;
@@ -27,14 +32,13 @@ export interface OpenedExports extends Exports {
 /** Exports as the program opens them, but for time, chance and the log, which are the test's. */
 export function openTestExports(
   env: Readonly<Record<string, string>>,
-  over: Partial<ExportsOptions> = {},
+  { onRequest, onExported, onFailed, ...over }: Partial<ExportsOptions & SpanWatch> = {},
 ): OpenedExports {
   const config = configOf(env);
   const resource = createResource(config.resource, "instance-1");
   const clock = over.clock ?? hastyClock();
   const logged: string[] = [];
   const exports = openExports(config, {
-    resource,
     clock,
     random: () => 0.5,
     log: listeningLog(logged),
@@ -44,11 +48,18 @@ export function openTestExports(
     ...over,
   });
   const map = createSpanMapper({ semconv: config.semconv, limits: config.limits, resource, scope: SCOPE });
+  const spans = exports.openSpans({
+    ...(onRequest && { onRequest }),
+    ...(onExported && { onExported }),
+    ...(onFailed && { onFailed }),
+  });
+  const out = exports.openMetrics(resource);
+  const metrics = { deliver: (one: ResourceMetrics) => out.deliver(() => one) };
   const put = (span: FinishedSpan) => {
     const readable = map(span);
-    return exports.spans.push(readable, estimateBytes(readable));
+    return spans.push(readable, estimateBytes(readable));
   };
-  return { ...exports, put, resource, clock, logged };
+  return { ...exports, spans, metrics, put, resource, clock, logged };
 }
 
 /** A log whose lines are kept as `LEVEL message key=value ...`. */

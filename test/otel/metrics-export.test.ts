@@ -32,7 +32,7 @@ function wire() {
         abandon?.addEventListener("abort", () => answer({ delivered: 0, discarded: 1 }));
       }),
   );
-  return { sent, deliver: (value: number) => metrics.deliver(oneCounter(value)), metrics };
+  return { sent, deliver: (value: number) => metrics.deliver(() => oneCounter(value)), metrics };
 }
 
 function oneCounter(value: number): ResourceMetrics {
@@ -55,7 +55,7 @@ describe("readings", () => {
     await metrics.settled();
   });
 
-  test("that are on the wire when a newer one comes keep their answer", async () => {
+  test("that are on the wire when a newer one comes keep their answer, and the newer one is made after it", async () => {
     const answers: (() => void)[] = [];
     const metrics = createMetricsExport(
       () =>
@@ -64,12 +64,19 @@ describe("readings", () => {
         }),
     );
     const [one, two] = readings(RESOURCE, 2);
-    const first = metrics.deliver(one!);
+    const steps: string[] = [];
+    const make = (name: string, made: ResourceMetrics) => () => {
+      steps.push(`${name} made`);
+      return made;
+    };
+    const first = metrics.deliver(make("first", one!), () => steps.push("first taken"));
     await settle();
-    const second = metrics.deliver(two!);
+    const second = metrics.deliver(make("second", two!));
     answers[0]?.();
     expect(await first).toEqual({ kind: "taken" });
     await settle();
+    // What is new since the last one taken is known by then, and not before.
+    expect(steps).toEqual(["first made", "first taken", "second made"]);
     answers[1]?.();
     expect(await second).toEqual({ kind: "taken" });
   });
