@@ -18,10 +18,15 @@ export interface Refusal {
   readonly payload: Uint8Array;
   /** Length of the whole, when `payload` is only its beginning. */
   readonly bytes?: number;
+  /** What stood beside an event, as JSON writes it; left out when that is long. */
+  readonly outside?: unknown;
 }
 
 /** Text waiting to be written, in UTF-16 units, from which on `add` asks to be waited for. */
 const MAX_WAITING = 256 * 1024;
+
+/** UTF-16 units of what stood beside an event: an agent's name and a trace context, escaped, are shorter. */
+const MAX_OUTSIDE = 16 * 1024;
 
 /**
  * Opens the dead-letter file: appended to, readable and writable by its owner only (0600), also when
@@ -51,6 +56,8 @@ export class DeadLetter {
   #writing: Promise<void> | undefined;
   #written = 0;
   #failed = 0;
+  /** Nothing was written since the file was synchronised with the disk. */
+  #isSynced = true;
 
   constructor(path: string, handle: FileHandle, log: Log) {
     this.#path = path;
@@ -72,9 +79,13 @@ export class DeadLetter {
     return this.#waitingUnits > MAX_WAITING ? this.#writing : undefined;
   }
 
-  /** Resolves when everything added before is written, or was given up. */
+  /** Resolves when everything added before is on the disk, or was given up. */
   async flushed(): Promise<void> {
     await this.#writing;
+    if (this.#isSynced) return;
+    this.#isSynced = true;
+    // Devices and pipes cannot be synchronised.
+    await this.#handle.datasync().catch(() => {});
   }
 
   /** Writes what waits and lets go of the file. Idempotent; nothing may be added any more. */
@@ -97,6 +108,7 @@ export class DeadLetter {
       try {
         await this.#handle.appendFile(lines.join(""));
         this.#written += lines.length;
+        this.#isSynced = false;
       } catch (error) {
         this.#warn(error);
         this.#failed += lines.length;
@@ -111,7 +123,10 @@ export class DeadLetter {
   }
 }
 
-/** The line of DESIGN 7: text where the payload is text, base64 where it is not. */
+/**
+ * The line of DESIGN 7: text where the payload is text, base64 where it is not. It is read back by
+ * `src/event/letter.ts`, and begins with `kind`, by which the splitter knows that it may be long.
+ */
 function lineOf({
   kind,
   code,
@@ -121,6 +136,7 @@ function lineOf({
   at,
   payload,
   bytes = payload.length,
+  outside,
 }: Refusal): string {
   const isWhole = payload.length === bytes && bytes <= DEFAULT_MAX_LINE_BYTES;
   const kept = isWhole ? payload : payload.subarray(0, HEAD_BYTES);
@@ -128,7 +144,8 @@ function lineOf({
   const shown =
     text === undefined ? { payload_base64: Buffer.from(kept).toString("base64") } : { payload: text };
   const fixed = { kind, code, message, source, delivery_id: deliveryId ?? null, at: at.toISOString() };
-  return `${JSON.stringify({ ...fixed, ...shown, bytes })}\n`;
+  const isShort = outside !== undefined && JSON.stringify(outside).length <= MAX_OUTSIDE;
+  return `${JSON.stringify({ ...fixed, ...shown, bytes, ...(isShort && { outside }) })}\n`;
 }
 
 /** The bytes as UTF-8; undefined when they are not. A cut may go through the last character. */

@@ -4,6 +4,7 @@ import type { Committer } from "./committer.ts";
 import type { DeadLetter } from "./dead-letter.ts";
 import type { Rejected, UnknownType } from "./event/codes.ts";
 import type { Decoded } from "./event/decode.ts";
+import { openLetter, outsideOf } from "./event/letter.ts";
 import { LineSplitter } from "./event/lines.ts";
 import type { Log } from "./log.ts";
 import type { Pipeline } from "./pipeline.ts";
@@ -34,6 +35,7 @@ export interface LaneOptions {
 export class Lane {
   readonly #options: LaneOptions;
   readonly #toldTypes = new Set<string>();
+  #toldSpanLetter = false;
   /** The dead letters, when writing them has fallen behind. */
   #written: Promise<void> | undefined;
   /** When the source was asked for more, while it has not answered. */
@@ -90,6 +92,7 @@ export class Lane {
           this.#options.onChunk?.(reading.bytes.length);
           break;
       }
+      pipeline.settle();
       await this.#written;
       await room();
     }
@@ -129,9 +132,9 @@ export class Lane {
     return new LineSplitter({
       onLine: (buffer, start, end, validUtf8) => {
         const decoded = pipeline.line(buffer, start, end, validUtf8);
-        if (isOdd(decoded)) this.#note(decoded, buffer.subarray(start, end), undefined);
+        if (isOdd(decoded)) this.#note(decoded, { payload: buffer.subarray(start, end) });
       },
-      onTooLong: (bytes, head) => this.#tooLong({ payload: head, bytes, deliveryId: undefined }),
+      onTooLong: (bytes, head) => this.#tooLong({ payload: head, bytes }),
     });
   }
 
@@ -139,35 +142,60 @@ export class Lane {
     const { pipeline, committer, onChunk } = this.#options;
     onChunk?.(payload.length);
     if (wholeBytes !== undefined) {
-      this.#tooLong({ payload, bytes: wholeBytes, deliveryId: id });
+      this.#tooLong({ payload, bytes: wholeBytes, deliveryId: id, outside: outsideOf(outside) });
       committer?.taken.take(id, undefined);
       return;
     }
     const from = { nowMs: appendedMs, outside };
     const decoded = pipeline.line(payload, 0, payload.length, isUtf8(payload), from);
     if (isOdd(decoded)) {
-      this.#note(decoded, payload, id);
+      this.#note(decoded, { payload, deliveryId: id, outside: outsideOf(outside) });
       committer?.taken.take(id, undefined);
     } else {
       committer?.taken.take(id, decoded);
     }
   }
 
-  #tooLong(found: Found): void {
+  #tooLong(found: Found & { readonly bytes: number }): void {
     const message = `the line has ${found.bytes} bytes`;
     const { pipeline } = this.#options;
-    this.#keep(pipeline.reject({ type: "rejected", code: "BEHEST_LINE_TOO_LONG", message }), found);
+    const rejected = pipeline.reject({ type: "rejected", code: "BEHEST_LINE_TOO_LONG", message });
+    if (rejected !== undefined) this.#keep(rejected, found);
   }
 
-  #note(odd: Odd, payload: Buffer, deliveryId: string | undefined): void {
+  #note(odd: Odd, found: Found): void {
     if (odd.type === "unknown") this.#tellType(odd.name);
-    else this.#keep(odd, { payload, bytes: payload.length, deliveryId });
+    else if (odd.code === "BEHEST_DECODE_SPAN") this.#tellSpanLetter();
+    // Of a dead letter that is refused again what was in it is kept: a letter about a letter could not be read.
+    else this.#keep(odd, this.#options.deadLetter ? unpacked(found) : found);
   }
 
-  #keep({ code, message }: Rejected, found: Found): void {
-    const { deadLetter, source, now } = this.#options;
-    const refusal = { kind: "event", code, message, source: source.name, at: new Date(now()) } as const;
-    this.#written = deadLetter?.add({ ...refusal, ...found }) ?? this.#written;
+  #keep({ code, message }: Rejected, { payload, bytes, deliveryId, outside, source }: Found): void {
+    const { deadLetter, source: own, now } = this.#options;
+    const waiting = deadLetter?.add({
+      kind: "event",
+      code,
+      message,
+      source: source ?? own.name,
+      deliveryId,
+      at: new Date(now()),
+      payload,
+      bytes: bytes ?? payload.length,
+      outside,
+    });
+    this.#written = waiting ?? this.#written;
+  }
+
+  /** It lies in a file of dead letters already, and would go from one into the next for ever. */
+  #tellSpanLetter(): void {
+    if (this.#toldSpanLetter) return;
+    this.#toldSpanLetter = true;
+    const { log, source } = this.#options;
+    log.warn(
+      "Dead letters of spans cannot be read back, they are rejected and counted. Replay the events of those " +
+        "runs: they make the same spans again",
+      { source: source.name },
+    );
   }
 
   #tellType(name: string): void {
@@ -186,9 +214,22 @@ type Odd = Rejected | UnknownType;
 /** Input that is no event, as far as it is at hand. */
 interface Found {
   readonly payload: Buffer;
-  /** Of the whole line. */
-  readonly bytes: number;
-  readonly deliveryId: string | undefined;
+  /** Of the whole line, when the payload is only its head. */
+  readonly bytes?: number | undefined;
+  readonly deliveryId?: string | undefined;
+  /** What stood beside it. */
+  readonly outside?: unknown;
+  /** Where it came from at first, when that is not this source. */
+  readonly source?: string | undefined;
+}
+
+/** What is in a dead letter, with what the letter says of it; anything else as it is. */
+function unpacked(found: Found): Found {
+  const letter = openLetter(found.payload);
+  if (letter === undefined) return found;
+  const { payload, wholeBytes: bytes, source, outside = found.outside } = letter;
+  const deliveryId = source === undefined ? found.deliveryId : letter.deliveryId;
+  return { payload, bytes, deliveryId, outside, source };
 }
 
 /** No event, or none that this version knows. */

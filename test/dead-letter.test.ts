@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { openDeadLetter, type Refusal } from "../src/dead-letter.ts";
-import { DEFAULT_MAX_LINE_BYTES, HEAD_BYTES } from "../src/event/lines.ts";
+import { openLetter } from "../src/event/letter.ts";
+import { DEFAULT_MAX_LINE_BYTES, HEAD_BYTES, LineSplitter } from "../src/event/lines.ts";
 import { keptLog } from "./source/reader.ts";
 
 let path: string;
@@ -76,6 +77,36 @@ describe("a dead letter", () => {
       const payload = Buffer.from(`${"x".repeat(HEAD_BYTES - into)}😀${"x".repeat(DEFAULT_MAX_LINE_BYTES)}`);
       const [line] = await linesOf({ ...refusal, payload });
       expect(line?.["payload"] === "x".repeat(HEAD_BYTES - into)).toBe(true);
+    },
+  );
+
+  test("says what stood beside it, unless that is longer than anything that may stand there", async () => {
+    const outside = { agent: "planner", traceparent: "00-aa-bb-01" };
+    expect(await linesOf({ ...refusal, outside })).toMatchObject([{ payload: "{", bytes: 1, outside }]);
+    const long = (units: number) => ({ agent: "x".repeat(units - '{"agent":""}'.length) });
+    const lines = await linesOf(
+      ...[-1, 0, 1].map((extra) => ({ ...refusal, outside: long(16_384 + extra) })),
+    );
+    expect(lines.slice(1).map((line) => "outside" in line)).toEqual([true, true, false]);
+  });
+
+  test.each([-1, 0, 1])(
+    "is read back, however its bytes are escaped, %d bytes from the limit",
+    async (extra) => {
+      const long = "\u0001".repeat(4_096);
+      const payload = Buffer.alloc(DEFAULT_MAX_LINE_BYTES + extra, 1);
+      const more = { source: long, deliveryId: long, outside: { agent: "\u0001".repeat(1_024) } };
+      await linesOf({ ...refusal, ...more, payload });
+      const lines: Buffer[] = [];
+      const splitter = new LineSplitter({
+        onLine: (buffer, start, end) => lines.push(Buffer.from(buffer.subarray(start, end))),
+        onTooLong: (bytes) => lines.push(Buffer.from(`too long: ${bytes}`)),
+      });
+      splitter.push(readFileSync(path));
+      splitter.end();
+      const letter = openLetter(lines[0]!);
+      expect(letter).toMatchObject(more);
+      expect(letter?.payload.equals(extra > 0 ? payload.subarray(0, HEAD_BYTES) : payload)).toBe(true);
     },
   );
 

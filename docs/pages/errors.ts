@@ -41,7 +41,7 @@ ${rows(Object.entries(ERROR_CODES).map(([code, { exit, meaning, remedy }]) => [`
 
 ## Input that is no event
 
-Rejected, counted in \`behest.bridge.events.rejected\` by code, and kept in the dead-letter file when there is one.
+Rejected, counted in \`behest.bridge.events.rejected\` by code, and [kept in the dead-letter file](delivery.md#dead-letters) when there is one.
 
 | Code | Meaning |
 | --- | --- |

@@ -14,7 +14,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
  */
 export function readAround(
   fields: Fields,
-  { form, object }: Framed,
+  { form, object }: Pick<Framed, "form" | "object">,
   { runId, outside }: { runId: string; outside: Around | undefined },
 ): Around | undefined {
   if (form === "alone") return outside;

@@ -9,6 +9,8 @@ export const DECODE_CODES = {
   BEHEST_DECODE_TIMESTAMP: "The timestamp is no RFC 3339 date-time between 1970 and 2554.",
   BEHEST_DECODE_DEPTH: "Arguments or output are nested deeper than the limit.",
   BEHEST_DECODE_STRING_TOO_LONG: "An id or a name is longer than the limit.",
+  BEHEST_DECODE_SPAN:
+    "The line is the dead letter of a span: its events make the same span again, so it is neither used nor kept again.",
   BEHEST_LINE_TOO_LONG: "The line is longer than the limit; reading goes on behind it.",
 } as const;
 

@@ -1,15 +1,19 @@
+import { isUtf8 } from "node:buffer";
+
 import { readAround } from "./around.ts";
 import type { DecodeCode, Rejected, UnknownType } from "./codes.ts";
 import type { ContentPolicy, Origin } from "./content.ts";
 import { DeltaValueReader, hashDelta } from "./delta-value.ts";
 import { DeltaReader } from "./delta.ts";
 import type { Around, Event, EventType } from "./event.ts";
-import { fail, isRecord, locate, misfit, quoted, readRunId, typeName } from "./fields.ts";
+import { fail, isRecord, locate, misfit, quoted, readObject, readRunId, typeName } from "./fields.ts";
 import type { Fields, Problem, Wire } from "./fields.ts";
 import { frame } from "./framing.ts";
 import type { Framed } from "./framing.ts";
 import { hashBytes, hashText } from "./hash.ts";
 import { findMember, insideOf } from "./json-bytes.ts";
+import { letterIn, lineLimit } from "./letter.ts";
+import type { EventLetter } from "./letter.ts";
 import { DEFAULT_MAX_LINE_BYTES } from "./lines.ts";
 import { redactionOf } from "./redact.ts";
 import type { Time } from "./time.ts";
@@ -35,6 +39,11 @@ export interface DecoderOptions {
 
 /** In the place of a time that could not be read; the event is rejected. */
 const NO_TIME: Time = [0, 0];
+
+const REFUSED_SPAN = rejected(
+  "BEHEST_DECODE_SPAN",
+  "a dead letter of a span, which its events make again: expected those, or a letter of an event",
+);
 
 /**
  * Turns the wire form into events, and whatever is no event into a rejection with a code; a line never makes
@@ -67,11 +76,24 @@ export class Decoder {
 
   /**
    * Decodes the JSON text `buffer[start, end)`. `outside` is what the delivery says about it: headers,
-   * fields of an entry.
+   * fields of an entry. A dead letter is decoded as the event in it.
    */
   line(buffer: Buffer, start: number, end: number, validUtf8: boolean, outside?: Around): Decoded {
+    return this.#decode(buffer, start, end, validUtf8, outside, "line");
+  }
+
+  #decode(
+    buffer: Buffer,
+    start: number,
+    end: number,
+    validUtf8: boolean,
+    outside: Around | undefined,
+    form: "line" | "payload",
+  ): Decoded {
     const bytes = end - start;
-    if (bytes > this.#maxLineBytes) return this.tooLong(bytes);
+    if (bytes > this.#maxLineBytes && (form === "payload" || bytes > this.#limitOf(buffer, start, end))) {
+      return this.tooLong(bytes);
+    }
     if (!validUtf8) return rejected("BEHEST_DECODE_UTF8", `the line of ${bytes} bytes is not UTF-8`);
     this.#deltas ??= new DeltaReader({
       timestamps: this.#timestamps,
@@ -87,7 +109,14 @@ export class Decoder {
       return rejected("BEHEST_DECODE_JSON", `the line of ${bytes} bytes is not JSON: ${jsonFault(error)}`);
     }
     const framed = frameValue(object);
-    if (!isFramed(framed)) return framed;
+    if (!isFramed(framed)) {
+      // Looked for only here, so that letters cost events nothing; and one within another is no event.
+      if (form === "payload" || framed.type === "unknown" || !isRecord(object)) return framed;
+      const letter = letterIn(object, buffer, start);
+      if (letter === undefined) return bytes > this.#maxLineBytes ? this.tooLong(bytes) : framed;
+      return letter.kind === "span" ? REFUSED_SPAN : this.#openLetter(letter, outside);
+    }
+    if (bytes > this.#maxLineBytes) return this.tooLong(bytes);
     const event = placeOfEvent(buffer, { start, end, framed });
     const hash = hashBytes(this.#deltas.viewOf(buffer), event.start, event.end);
     const payload = framed.form === "envelope" ? ["event", framed.type] : [framed.type];
@@ -110,6 +139,23 @@ export class Decoder {
       "BEHEST_LINE_TOO_LONG",
       `expected at most ${this.#maxLineBytes} bytes, found a line of ${bytes}`,
     );
+  }
+
+  #limitOf(buffer: Buffer, start: number, end: number): number {
+    return lineLimit(buffer, start, end, this.#maxLineBytes);
+  }
+
+  /** What stood beside the event when it first came counts over what the delivery of its letter says. */
+  #openLetter({ payload, wholeBytes, outside: beside }: EventLetter, delivered: Around | undefined): Decoded {
+    const fields: Fields = { place: "", maxStringLength: this.#maxStringLength, problem: undefined };
+    const object = readObject(fields, beside ?? {}, "outside");
+    fields.place = "outside";
+    const outside = readAround(fields, { form: "beside", object }, { runId: "", outside: delivered });
+    if (fields.problem !== undefined) return rejectedFor(fields.problem, undefined);
+    const decoded = this.#decode(payload, 0, payload.length, isUtf8(payload), outside, "payload");
+    if (decoded.type !== "rejected" || wholeBytes === undefined) return decoded;
+    const message = `the letter has ${payload.length} of ${wholeBytes} bytes, and they are no event: ${decoded.message}`;
+    return { ...decoded, code: "BEHEST_LINE_TOO_LONG", message };
   }
 
   #read(framed: Framed, { outside, origin }: { outside: Around | undefined; origin: Origin }): Decoded {

@@ -1,5 +1,7 @@
 import { isUtf8 } from "node:buffer";
 
+import { lineLimit } from "./letter.ts";
+
 export const DEFAULT_MAX_LINE_BYTES = 1_048_576;
 
 /** What is kept of a line that is too long. */
@@ -10,6 +12,7 @@ const CARRIAGE_RETURN = 0x0d;
 /** A carriage return that may turn out to be part of the line's end; a byte order mark on the first line. */
 const SLACK_BYTES = 4;
 const MIN_CARRY_BYTES = 4_096;
+const NOTHING = Buffer.alloc(0);
 
 export interface LineSplitterOptions {
   /**
@@ -19,7 +22,10 @@ export interface LineSplitterOptions {
   readonly onLine: (buffer: Buffer, start: number, end: number, validUtf8: boolean) => void;
   /** Called once for a line over the limit, when it is over: its length and its first 64 KiB, a copy. */
   readonly onTooLong: (bytes: number, head: Buffer) => void;
-  /** Length of the longest line, its end not counted. Default 1 MiB. */
+  /**
+   * Length of the longest line, its end not counted. Default 1 MiB. The line of a dead letter may be as long as
+   * one of a payload of that length has to be: six times that, and 128 KiB.
+   */
   readonly maxLineBytes?: number;
   /** Position in the input at which reading begins, where it goes on. Default 0. */
   readonly offset?: number;
@@ -30,14 +36,14 @@ export interface LineSplitterOptions {
  *
  * Lines end in LF or CRLF, the last one possibly in nothing; a byte order mark at the very start and blank
  * lines are skipped. A line within one chunk is handed on without copying. Holds at most one line of the
- * limit's length.
+ * limit's length; memory that a dead letter took is given back behind it.
  */
 export class LineSplitter {
   readonly #onLine: LineSplitterOptions["onLine"];
   readonly #onTooLong: LineSplitterOptions["onTooLong"];
   readonly #maxLineBytes: number;
   /** The beginning of a line whose end has not come: the first `#held` bytes. */
-  #carry = Buffer.alloc(0);
+  #carry = NOTHING;
   #held = 0;
   /** All bytes of the unfinished line, held or (when it is too long) let go. */
   #lineBytes = 0;
@@ -97,16 +103,33 @@ export class LineSplitter {
     if (end === start) return;
     this.#lineBytes += end - start;
     this.#lastByte = chunk[end - 1] ?? 0;
-    const fits = this.#lineBytes <= this.#maxLineBytes + SLACK_BYTES;
-    const wanted = fits ? this.#lineBytes : Math.min(this.#lineBytes, HEAD_BYTES);
-    if (wanted <= this.#held) return;
-    if (wanted > this.#carry.length) this.#grow(wanted);
-    chunk.copy(this.#carry, this.#held, start, start + wanted - this.#held);
-    this.#held = wanted;
+    const most = this.#maxLineBytes + SLACK_BYTES;
+    if (this.#lineBytes <= most) {
+      this.#copy(chunk, start, { wanted: this.#lineBytes, most });
+      return;
+    }
+    const headBytes = Math.min(this.#lineBytes, HEAD_BYTES);
+    const copied = this.#copy(chunk, start, { wanted: headBytes, most: Math.max(most, HEAD_BYTES) });
+    const mostOfThis = lineLimit(this.#carry, 0, this.#held, this.#maxLineBytes) + SLACK_BYTES;
+    if (this.#lineBytes > mostOfThis) return;
+    this.#copy(chunk, start + copied, { wanted: this.#lineBytes, most: mostOfThis });
   }
 
-  #grow(wanted: number): void {
-    const most = Math.max(this.#maxLineBytes + SLACK_BYTES, HEAD_BYTES);
+  /** Makes the first `wanted` bytes of the line be held; gives back how many of them it took from the chunk. */
+  #copy(
+    chunk: Buffer,
+    from: number,
+    { wanted, most }: { readonly wanted: number; readonly most: number },
+  ): number {
+    const missing = wanted - this.#held;
+    if (missing <= 0) return 0;
+    if (wanted > this.#carry.length) this.#grow(wanted, most);
+    chunk.copy(this.#carry, this.#held, from, from + missing);
+    this.#held = wanted;
+    return missing;
+  }
+
+  #grow(wanted: number, most: number): void {
     const carry = Buffer.allocUnsafeSlow(
       Math.min(most, Math.max(wanted, 2 * this.#carry.length, MIN_CARRY_BYTES)),
     );
@@ -122,6 +145,7 @@ export class LineSplitter {
     this.#lineBytes = 0;
     this.#held = 0;
     const carry = this.#carry;
+    if (carry.length > Math.max(this.#maxLineBytes + SLACK_BYTES, HEAD_BYTES)) this.#carry = NOTHING;
     if (bytes === held) {
       this.#emit(carry, 0, held, isUtf8(carry.subarray(0, held)));
       return;
@@ -134,8 +158,9 @@ export class LineSplitter {
   #emit(buffer: Buffer, lineStart: number, lineEnd: number, validUtf8: boolean): void {
     const start = this.#contentStart(buffer, lineStart, lineEnd);
     const end = lineEnd > start && buffer[lineEnd - 1] === CARRIAGE_RETURN ? lineEnd - 1 : lineEnd;
-    if (end - start > this.#maxLineBytes) {
-      this.#onTooLong(end - start, head(buffer, start, end));
+    const bytes = end - start;
+    if (bytes > this.#maxLineBytes && bytes > lineLimit(buffer, start, end, this.#maxLineBytes)) {
+      this.#onTooLong(bytes, head(buffer, start, end));
     } else if (!isBlank(buffer, start, end)) {
       this.#onLine(buffer, start, end, validUtf8 || isUtf8(buffer.subarray(start, end)));
     }

@@ -1,5 +1,6 @@
 import type { Clock } from "../../clock.ts";
 import type { BridgeError } from "../../errors.ts";
+import { lineLimit } from "../../event/letter.ts";
 import { DEFAULT_MAX_LINE_BYTES, HEAD_BYTES } from "../../event/lines.ts";
 import type { Log } from "../../log.ts";
 import { entryBytes, type JournalEntry } from "../../state/journal-segment.ts";
@@ -113,7 +114,7 @@ function entriesOf({ bytes, form, outside }: Taken, appendedMs: number): Journal
   const entries: JournalEntry[] = [];
   for (const { start, end } of cut(bytes, form)) {
     const length = end - start;
-    const isLong = length > DEFAULT_MAX_LINE_BYTES;
+    const isLong = length > lineLimit(bytes, start, end, DEFAULT_MAX_LINE_BYTES);
     const payload = bytes.subarray(start, isLong ? start + HEAD_BYTES : end);
     entries.push(journalEntry({ payload, outside, appendedMs, ...(isLong && { wholeBytes: length }) }));
   }
