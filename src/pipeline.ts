@@ -6,7 +6,8 @@ import { fromMillis, secondsBetween, toMillis } from "./event/time.ts";
 import type { Ledger } from "./metric/ledger.ts";
 import type { Assembler } from "./run/assembler.ts";
 import type { Op, OutputPart } from "./run/op.ts";
-import { isOfShard, type Shard } from "./shard.ts";
+import { OthersTime } from "./others-time.ts";
+import { ShardGate, type Shard } from "./shard.ts";
 
 export interface PipelineParts {
   readonly decoder: Decoder;
@@ -23,6 +24,12 @@ export interface PipelineParts {
 /** Ops that someone beside the ledger carries out. */
 export type TellingOp = Extract<Op, { op: "opened" | "span" | "notice" | "fault" }>;
 
+/** What it takes to leave other shards what is theirs. */
+interface Sharing {
+  readonly gate: ShardGate;
+  readonly time: OthersTime;
+}
+
 type SpanOp = Extract<Op, { op: "span" }>;
 
 /**
@@ -35,7 +42,8 @@ export class Pipeline {
   readonly #decoder: Decoder;
   readonly #onOp: PipelineParts["onOp"];
   readonly #redaction: Redaction;
-  readonly #shard: Shard | undefined;
+  /** Where the runs are shared. */
+  readonly #sharing: Sharing | undefined;
   #ops: Op[] = [];
 
   constructor(parts: PipelineParts) {
@@ -44,12 +52,13 @@ export class Pipeline {
     this.#decoder = parts.decoder;
     this.#onOp = parts.onOp;
     this.#redaction = redactionOf(parts.redact);
-    this.#shard = parts.shard;
+    const { shard, decoder } = parts;
+    this.#sharing = shard && { gate: new ShardGate(shard), time: new OthersTime(decoder) };
   }
 
   /**
    * An event as the JSON text `buffer[start, end)`. `delivery` has its source time and what stands
-   * outside of it; without one the newest timestamp so far is the source time (files and stdin,
+   * outside of it; without a time the newest timestamp so far is the source time (files and stdin,
    * DESIGN 3.5). Gives back what it was; undefined when it is another shard's.
    */
   line(
@@ -57,8 +66,12 @@ export class Pipeline {
     start: number,
     end: number,
     validUtf8: boolean,
-    delivery?: { readonly nowMs: number; readonly outside: Around | undefined },
+    delivery?: { readonly nowMs: number | undefined; readonly outside: Around | undefined },
   ): Decoded | undefined {
+    if (this.#sharing !== undefined && validUtf8 && this.#sharing.gate.isOthers(buffer, start, end)) {
+      this.#passOver(this.#sharing, delivery?.nowMs, buffer, start, end);
+      return undefined;
+    }
     const decoded = this.#decoder.line(buffer, start, end, validUtf8, delivery?.outside);
     return this.#take(decoded, delivery?.nowMs);
   }
@@ -68,8 +81,9 @@ export class Pipeline {
     return this.#take(this.#decoder.value(value, around), nowMs);
   }
 
-  /** Input that did not even get to the decoder. */
-  reject(rejected: Rejected): Rejected {
+  /** Input that did not even get to the decoder. Undefined when it is for another shard to say so. */
+  reject(rejected: Rejected): Rejected | undefined {
+    if (this.#sharing !== undefined && !this.#sharing.gate.isOurs(rejected)) return undefined;
     this.ledger.rejected(rejected.code);
     return rejected;
   }
@@ -80,30 +94,66 @@ export class Pipeline {
     this.#carryOut();
   }
 
+  /** A reading is over: now all is heeded that other shards' events in it say of the time. */
+  settle(): void {
+    if (this.#sharing === undefined) return;
+    const nowMs = this.#sharing.time.settle(this.heart.nowMs);
+    if (nowMs > this.heart.nowMs) this.tick(nowMs);
+  }
+
   /** The input has ended: what waits is used, and open runs end as drained. */
   drain(): void {
+    this.settle();
     this.heart.drain(this.#ops);
     this.#carryOut();
   }
 
   #take(decoded: Decoded, nowMs: number | undefined): Decoded | undefined {
-    if (this.#shard !== undefined && !isOfShard(decoded, this.#shard)) {
+    const sharing = this.#sharing;
+    if (sharing !== undefined && !sharing.gate.isOurs(decoded)) {
       // Somebody else's; here it only says how late it is.
+      const isEvent = decoded.type !== "rejected" && decoded.type !== "unknown";
       if (nowMs !== undefined) this.tick(nowMs);
+      else if (isEvent) this.tick(this.#reach(toMillis(decoded.time)));
       return undefined;
     }
     switch (decoded.type) {
       case "rejected":
-        return this.reject(decoded);
+        this.ledger.rejected(decoded.code);
+        return decoded;
       case "unknown":
         this.ledger.unknownType();
         return decoded;
       default:
-        // Source time never goes back: an older recording read after a newer one is no silence.
-        this.heart.accept(decoded, nowMs ?? Math.max(this.heart.nowMs, toMillis(decoded.time)), this.#ops);
+        this.heart.accept(decoded, nowMs ?? this.#reach(toMillis(decoded.time)), this.#ops);
         this.#carryOut();
         return decoded;
     }
+  }
+
+  /** A line of another shard, as `gate` told it. */
+  #passOver(
+    { gate, time }: Sharing,
+    nowMs: number | undefined,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    if (nowMs !== undefined) return this.tick(nowMs);
+    const ms = gate.timeMs();
+    if (ms === undefined || ms <= this.heart.nowMs) return;
+    if (time.add(ms, buffer, start, end)) return;
+    this.settle();
+    time.add(ms, buffer, start, end);
+  }
+
+  /**
+   * Source time where only events say it, once one of this time was read. It never goes back: an older recording
+   * read after a newer one is no silence.
+   */
+  #reach(ms: number): number {
+    const nowMs = Math.max(this.heart.nowMs, ms);
+    return this.#sharing === undefined ? nowMs : this.#sharing.time.settle(nowMs);
   }
 
   #carryOut(): void {

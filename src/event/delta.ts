@@ -1,6 +1,7 @@
 import type { ContentPolicy } from "./content.ts";
 import type { Around, Event } from "./event.ts";
 import { hashBytes, hashText } from "./hash.ts";
+import { literal, matches } from "./literal.ts";
 import { stringForm } from "./plain-text.ts";
 import type { TimestampReader } from "./timestamp.ts";
 import { UuidCache } from "./uuid-cache.ts";
@@ -167,12 +168,6 @@ const OPENING_BRACE = 0x7b;
 const CLOSING_BRACE = 0x7d;
 const ZERO = 0x30;
 
-interface Literal {
-  readonly length: number;
-  /** Four bytes each; the last word ends where the text ends, and may overlap the one before it. */
-  readonly words: Int32Array;
-}
-
 /** The long way takes it for no id. */
 const NIL_EVENT_ID = hashText(NIL_UUID);
 
@@ -194,22 +189,6 @@ const LONGEST_EMITTED_AT = 40;
 const SHORTEST_BARE =
   '{"TextDelta":{"run_id":"6f1f6d0e-3c51-4a7e-9b57-0d4cf3a1b2c3","delta":"","timestamp":"2026-06-21T00:00:00Z"}}';
 const SHORTEST_ENVELOPE = `{"event_id":"6f1f6d0e-3c51-4a7e-9b57-0d4cf3a1b2c3","seq":1,"run_id":"6f1f6d0e-3c51-4a7e-9b57-0d4cf3a1b2c3","session_id":null,"event":${SHORTEST_BARE},"emitted_at":""}`;
-
-function literal(text: string): Literal {
-  const bytes = Buffer.from(text);
-  const words: number[] = [];
-  for (let at = 0; at < bytes.length - 4; at += 4) words.push(bytes.readInt32LE(at));
-  words.push(bytes.readInt32LE(bytes.length - 4));
-  return { length: bytes.length, words: Int32Array.from(words) };
-}
-
-function matches(view: DataView, start: number, { length, words }: Literal): boolean {
-  const last = words.length - 1;
-  for (let word = 0; word < last; word += 1) {
-    if (view.getInt32(start + word * 4, true) !== words[word]) return false;
-  }
-  return view.getInt32(start + length - 4, true) === words[last];
-}
 
 /**
  * Length of the timestamp before the quote at `end`, by where the other quote stands; 0 for lengths serde

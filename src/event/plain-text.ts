@@ -14,6 +14,24 @@ export function stringForm(view: DataView, start: number, end: number): StringFo
   return formFrom(view, at, end);
 }
 
+/** Place of the quote that ends the string whose inside begins at `start`; -1 when it has no such end before `limit`. */
+export function endOfString(view: DataView, start: number, limit: number): number {
+  let at = start;
+  while (at < limit) {
+    if (at + 4 <= limit && !hasSpecial(view.getInt32(at, true))) {
+      at += 4;
+      continue;
+    }
+    const byte = view.getUint8(at);
+    if (byte === 0x22) return at;
+    if (byte < 0x20) return -1;
+    const length = byte === 0x5c ? escapeLength(view, at, limit) : 1;
+    if (length === 0) return -1;
+    at += length;
+  }
+  return -1;
+}
+
 /**
  * Whether one of four bytes is below 0x20, a quote or a backslash, by subtracting from all four at once
  * ("Bit Twiddling Hacks", hasless and haszero): a byte below the subtrahend borrows into its highest bit.

@@ -6,6 +6,7 @@ import { BridgeError } from "../errors.ts";
 import { claimEpoch, claimPath, epochOf, epochText, isNewest, newestState } from "./claim.ts";
 import { commitError, openError } from "./refusal.ts";
 import {
+  findRecord,
   readStateFile,
   StateWriter,
   storedRecords,
@@ -74,6 +75,11 @@ class StateDirectory implements StateStore {
     this.#slackBytes = slackBytes;
   }
 
+  /** Of the file, up to its last commit. */
+  get bytes(): number | undefined {
+    return this.#own?.end ?? this.#before?.content.end;
+  }
+
   async open(): Promise<AsyncIterable<StateRecord>> {
     try {
       await makeFolder(this.name);
@@ -91,10 +97,24 @@ class StateDirectory implements StateStore {
     return before === undefined ? nothing() : storedRecords(before.handle, before.content);
   }
 
+  async peek(key: string): Promise<string | undefined> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await peekInto(this.name, key);
+      } catch (error) {
+        // Its owner put another file in the place of that one meanwhile.
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT" || tries >= MAX_TRIES) {
+          throw openError(this.name, error);
+        }
+      }
+    }
+  }
+
   async commit(change: StateChange): Promise<void> {
     if (this.#state !== "open") throw this.#refusal();
     try {
-      await (this.#mayAdd() ? this.#add(change) : this.#writeAnew(change));
+      const mayAdd = change.whole !== true && this.#mayAdd();
+      await (mayAdd ? this.#add(change) : this.#writeAnew(change));
       const names = await readdir(this.name);
       if (!isNewest(names, this.#epoch) || !names.includes(this.#fileName("state"))) this.#state = "replaced";
       else await this.#tidy(names);
@@ -162,7 +182,7 @@ class StateDirectory implements StateStore {
     try {
       const writer = new StateWriter(handle, { end: 0, commits: 0 });
       await writer.header(this.#source, this.#epoch);
-      const from = await this.#whatIs();
+      const from = change.whole === true ? undefined : await this.#whatIs();
       if (from !== undefined) await writer.copy(from.handle, from.content, change);
       await writer.change(change);
       await writer.commit(this.#clock.now());
@@ -216,6 +236,27 @@ class StateDirectory implements StateStore {
 }
 
 async function* nothing(): AsyncGenerator<StateRecord> {}
+
+/** Reads one record of the newest state in a folder, which need not be there. */
+async function peekInto(folder: string, key: string): Promise<string | undefined> {
+  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  });
+  const newest = newestState(names);
+  if (newest === undefined) return undefined;
+  const handle = await open(join(folder, newest), "r");
+  try {
+    // What its owner adds from now on lies behind this.
+    const { size } = await handle.stat();
+    return await findRecord(handle, await readStateFile(handle, size), key);
+  } catch (error) {
+    if (error instanceof UnreadableState) throw new UnreadableState(`${newest} ${error.message}`);
+    throw error;
+  } finally {
+    await handle.close();
+  }
+}
 
 /** For its owner alone. What is on the way to it is made too. */
 export async function makeFolder(folder: string): Promise<void> {

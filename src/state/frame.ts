@@ -101,7 +101,7 @@ function frameBytes(bytes: Buffer, offset: number, seed: number): number | undef
 }
 
 /** Fewer at the end of the file. */
-async function readBytes(handle: FileHandle, at: number, length: number): Promise<Buffer> {
+export async function readBytes(handle: FileHandle, at: number, length: number): Promise<Buffer> {
   const buffer = Buffer.allocUnsafeSlow(Math.max(length, 0));
   let held = 0;
   while (held < length) {

@@ -4,7 +4,7 @@ import { claimEpoch, epochOf, epochText, newestState } from "./claim.ts";
 import { syncFolder } from "./directory.ts";
 import { JOURNAL_FOLDER, layOut, readReached } from "./journal-layout.ts";
 import { openError } from "./refusal.ts";
-import { readStateFile, StateWriter, UnreadableState, type StateContent } from "./state-file.ts";
+import { findRecord, readStateFile, StateWriter, UnreadableState, type StateContent } from "./state-file.ts";
 
 /** A folder that `sourceFolder` named. */
 const FOLDER = /-[0-9a-f]{8}$/;
@@ -23,6 +23,8 @@ export interface StateSummary {
   readonly journal: JournalSummary | undefined;
   /** Milliseconds since 1970; undefined before the first commit. */
   readonly committedMs: number | undefined;
+  /** What was asked for beside that; undefined when there is none. */
+  readonly record: string | undefined;
   /** Why it cannot be read, in words; undefined when it can. */
   readonly problem: string | undefined;
 }
@@ -34,10 +36,13 @@ export interface JournalSummary {
   readonly bytes: number;
 }
 
-/** What is in a state directory, by folder. Changes nothing. Rejects with `BEHEST_STATE_OPEN`. */
-export async function inspectState(path: string): Promise<StateSummary[]> {
+/**
+ * What is in a state directory, by folder, with the record of a key where one is named. Changes nothing. Rejects
+ * with `BEHEST_STATE_OPEN`.
+ */
+export async function inspectState(path: string, key?: string): Promise<StateSummary[]> {
   const summaries: StateSummary[] = [];
-  for (const folder of await foldersOf(path)) summaries.push(await inspectFolder(folder));
+  for (const folder of await foldersOf(path)) summaries.push(await inspectFolder(folder, key));
   return summaries;
 }
 
@@ -72,11 +77,11 @@ async function foldersOf(path: string): Promise<string[]> {
   }
 }
 
-async function inspectFolder(folder: string): Promise<StateSummary> {
+async function inspectFolder(folder: string, key: string | undefined): Promise<StateSummary> {
   const names = await readdir(folder);
   const newest = newestState(names);
   const epoch = names.reduce((most, name) => Math.max(most, epochOf(name)), 0);
-  const found = newest === undefined ? undefined : await read(join(folder, newest));
+  const found = newest === undefined ? undefined : await read(join(folder, newest), key);
   const content = typeof found === "string" ? undefined : found;
   return {
     folder,
@@ -87,14 +92,19 @@ async function inspectFolder(folder: string): Promise<StateSummary> {
     bytes: await bytesIn(folder),
     journal: await journalIn(join(folder, JOURNAL_FOLDER)).catch(() => undefined),
     committedMs: content?.committedMs,
+    record: content?.record,
     problem: typeof found === "string" ? `${newest} ${found}` : undefined,
   };
 }
 
-async function read(path: string): Promise<StateContent | string> {
+async function read(
+  path: string,
+  key?: string,
+): Promise<(StateContent & { readonly record: string | undefined }) | string> {
   const handle = await open(path, "r");
   try {
-    return await readStateFile(handle, (await handle.stat()).size);
+    const content = await readStateFile(handle, (await handle.stat()).size);
+    return { ...content, record: key === undefined ? undefined : await findRecord(handle, content, key) };
   } catch (error) {
     if (error instanceof UnreadableState) return error.message;
     throw openError(path, error);

@@ -1,5 +1,5 @@
 import type { FileHandle } from "node:fs/promises";
-import { FRAME_HEAD_BYTES, findFrame, readFrames, sealFrame, writeBytes } from "./frame.ts";
+import { FRAME_HEAD_BYTES, findFrame, readBytes, readFrames, sealFrame, writeBytes } from "./frame.ts";
 import type { StateChange, StateRecord } from "./store.ts";
 
 /**
@@ -103,6 +103,20 @@ export async function* storedRecords(handle: FileHandle, content: StateContent):
   for await (const { key, body, start, end } of newest(handle, content)) {
     yield [key, body.toString("utf8", start + 1 + key.length + 4, end)];
   }
+}
+
+/** The newest record with this key; undefined when there is none. */
+export async function findRecord(
+  handle: FileHandle,
+  { records }: StateContent,
+  key: string,
+): Promise<string | undefined> {
+  const at = records.get(key);
+  if (at === undefined) return undefined;
+  const valueAt = at + 1 + key.length + 4;
+  const head = await readBytes(handle, at, valueAt - at);
+  const value = await readBytes(handle, valueAt, head.readUInt32LE(head.length - 4));
+  return value.toString("utf8");
 }
 
 /** Writes frames one after another, at most about a megabyte at a time, so that nothing else waits for long. */

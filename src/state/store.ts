@@ -14,6 +14,12 @@ export interface StateStore {
    */
   open(): Promise<AsyncIterable<StateRecord>>;
   /**
+   * The record with this key as it was committed last, which must be one that is written once and stays;
+   * undefined when there is none. Before `open` or without it: it takes nothing over, and whoever has the
+   * state goes on. Rejects with `BEHEST_STATE_OPEN` when it cannot be read.
+   */
+  peek(key: string): Promise<string | undefined>;
+  /**
    * Writes the change, and acknowledges its deliveries once that is safe. Rejects with
    * `BEHEST_STATE_REPLACED` when a newer process has opened it, which is for ever, and with
    * `BEHEST_STATE_COMMIT` when it could not be written: then nothing is acknowledged, and the same
@@ -25,8 +31,21 @@ export interface StateStore {
    * there is a whole one. Absent where nobody else can.
    */
   readonly needsWhole?: boolean;
+  /** Bytes that it takes where it is kept; undefined while that is not known. */
+  readonly bytes?: number | undefined;
   /** Lets go of everything; may be called at any time and again. Never rejects. */
   close(): Promise<void>;
+}
+
+/** The state of another process that shares the same runs, or had them all: to be looked at, never opened. */
+export type Relative = Pick<StateStore, "name" | "peek" | "close">;
+
+/**
+ * Whose states show among how many processes the runs are shared, beside that of shard `shard`: the one without
+ * shards (undefined), and the first two, for wherever there are shards there are these.
+ */
+export function relativesOf(shard: number | undefined): (number | undefined)[] {
+  return [undefined, 0, 1].filter((other) => other !== shard);
 }
 
 export type StateRecord = readonly [key: string, value: string];

@@ -64,6 +64,17 @@ export class OwnedBucket {
     return new OwnedBucket(link, linked, { names, ...(await openBucket(link, linked, names)) });
   }
 
+  /** Opens the bucket; undefined when it does not exist. Rejects with the client's errors. */
+  static async find(link: NatsLink, linked: Linked, names: BucketNames): Promise<OwnedBucket | undefined> {
+    try {
+      await link.ask(() => linked.manager.streams.info(`KV_${names.bucket}`));
+    } catch (error) {
+      if (apiCode(error) === STREAM_NOT_FOUND) return undefined;
+      throw error;
+    }
+    return OwnedBucket.open(link, linked, names);
+  }
+
   /** Makes it again when it is gone. */
   async reopen(): Promise<void> {
     await openBucket(this.#link, this.#linked, this.#names);

@@ -75,6 +75,11 @@ export class ChunkLog {
     return this.#chunks;
   }
 
+  /** Length of their texts. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   get keys(): number {
     return this.#places.size;
   }

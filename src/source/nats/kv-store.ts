@@ -6,8 +6,9 @@ import type { StateChange, StateRecord, StateStore } from "../../state/store.ts"
 import { apiCode, natsReason, WRONG_LAST_SEQUENCE } from "./answer.ts";
 import { bucketOf, OwnedBucket, type ChunkName } from "./bucket.ts";
 import { ChunkLog, type Plan } from "./chunk-log.ts";
+import { parseChunk } from "./chunk-text.ts";
 import { CHUNK_REFERENCE_BYTES, formatHead, parseHead, type Head } from "./head.ts";
-import { streamInfo, type NatsLink } from "./link.ts";
+import { streamInfo, type Linked, type NatsLink } from "./link.ts";
 
 export interface KvStoreOptions {
   /** Whose state it is: the name of the durable consumer. */
@@ -69,8 +70,7 @@ export class KvStore implements StateStore {
   async open(): Promise<AsyncIterable<StateRecord>> {
     const { spec } = this.#link;
     const { owner, log } = this.#options;
-    const linked = await this.#link.hold();
-    this.#holds = true;
+    const linked = await this.#hold();
     try {
       const { config } = await streamInfo(this.#link, linked.manager, log);
       const bucket = await OwnedBucket.open(this.#link, linked, {
@@ -95,9 +95,26 @@ export class KvStore implements StateStore {
     }
   }
 
+  async peek(key: string): Promise<string | undefined> {
+    const linked = await this.#hold();
+    const names = { bucket: bucketOf(this.#link.spec.stream), owner: this.#options.owner, replicas: 1 };
+    try {
+      const bucket = await OwnedBucket.find(this.#link, linked, names);
+      return bucket && (await this.#peek(bucket, key));
+    } catch (error) {
+      if (error instanceof BridgeError) throw error;
+      throw new BridgeError("BEHEST_STATE_OPEN", `${this.name}: ${natsReason(error)}`, { cause: error });
+    }
+  }
+
   /** What was committed is gone, with the bucket or its end: only all of it can make it whole again. */
   get needsWhole(): boolean {
     return this.#isGone;
+  }
+
+  /** Of the values that count, without the head. */
+  get bytes(): number | undefined {
+    return this.#opened?.chunks.bytes;
   }
 
   async commit(change: StateChange): Promise<void> {
@@ -134,6 +151,33 @@ export class KvStore implements StateStore {
     if (this.#opened === undefined) return false;
     const { head } = await this.#readHead(this.#opened.bucket);
     return head !== undefined && head.writer !== this.#writer;
+  }
+
+  /** Holds the connection once, however often it is asked. */
+  async #hold(): Promise<Linked> {
+    const linked = await this.#link.hold();
+    if (this.#holds) await this.#link.release();
+    this.#holds = true;
+    return linked;
+  }
+
+  async #peek(bucket: OwnedBucket, key: string): Promise<string | undefined> {
+    let { head, revision } = await this.#readHead(bucket);
+    for (;;) {
+      try {
+        // What is written once and stays mostly stands where the state began.
+        for (const chunk of head?.chunks ?? []) {
+          const value = parseChunk(await bucket.getChunk(chunk)).get(key);
+          if (value !== undefined) return value;
+        }
+        return undefined;
+      } catch (error) {
+        // Its owner has moved the head and taken out what that named: there is another to read.
+        const before = revision;
+        ({ head, revision } = await this.#readHead(bucket));
+        if (revision === before) throw error;
+      }
+    }
   }
 
   /** Moves the head to the next epoch, with the chunks that it names. */

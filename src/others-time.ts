@@ -1,0 +1,50 @@
+import type { Decoder } from "./event/decode.ts";
+
+/** Bytes of lines that are held back. */
+const MAX_HELD_BYTES = 65_536;
+
+/** A line that says it is so late, within the bytes that are held back. */
+interface Claim {
+  readonly ms: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * What time the lines of other shards say it is, where only events say so (DESIGN 3.5): a run falls silent by
+ * what everybody does. A line that is no event counts for nothing, so the latest of them have to be decoded, but
+ * only if nothing that follows says that it is as late by itself.
+ */
+export class OthersTime {
+  readonly #decoder: Decoder;
+  readonly #held = Buffer.allocUnsafeSlow(MAX_HELD_BYTES);
+  #heldBytes = 0;
+  #claims: Claim[] = [];
+
+  constructor(decoder: Decoder) {
+    this.#decoder = decoder;
+  }
+
+  /** Takes a copy of the line; false when there is no room for it before the time was settled. */
+  add(ms: number, buffer: Buffer, start: number, end: number): boolean {
+    const heldEnd = this.#heldBytes + end - start;
+    if (heldEnd > MAX_HELD_BYTES) return false;
+    buffer.copy(this.#held, this.#heldBytes, start, end);
+    this.#claims.push({ ms, start: this.#heldBytes, end: heldEnd });
+    this.#heldBytes = heldEnd;
+    return true;
+  }
+
+  /** The latest time of `ms` and of every line that is an event; forgets the lines. */
+  settle(ms: number): number {
+    if (this.#claims.length === 0) return ms;
+    const later = this.#claims.filter((claim) => claim.ms > ms).toSorted((a, b) => b.ms - a.ms);
+    this.#claims = [];
+    this.#heldBytes = 0;
+    const latest = later.find(({ start, end }) => {
+      const { type } = this.#decoder.line(this.#held, start, end, true);
+      return type !== "rejected" && type !== "unknown";
+    });
+    return latest?.ms ?? ms;
+  }
+}
