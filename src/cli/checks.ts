@@ -1,5 +1,5 @@
 import { stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import type { Command, Config } from "../config/options.ts";
 import { formatDuration } from "../duration.ts";
 import { DEFAULT_REORDER_MS } from "../run/limits.ts";
@@ -9,9 +9,11 @@ import { parseTraceparent } from "../event/traceparent.ts";
 import type { Problem } from "../otel/variables.ts";
 import { exposureFault, isToken } from "../source/http/exposure.ts";
 import { TOKEN_VARIABLE, urlText, type HttpSpec } from "../source/http/url.ts";
+import { rereadFault } from "../source/kept-file/reread-fault.ts";
 import { serverText } from "../source/nats/spec.ts";
 import { redisName } from "../source/redis/url.ts";
 import { parseRecordingSpec, RECORDING_FORMS, type RecordingSpec, type SourceSpec } from "../source/spec.ts";
+import { fileIdentity } from "./file-identity.ts";
 
 export interface Checked {
   readonly command: Command;
@@ -30,6 +32,10 @@ export async function checkCommand({ command, config, operands, env }: Checked):
         ...checkWaits(config),
         ...(await checkKeeping(config)),
         ...(await checkOutputs(config)),
+        ...(await checkFeedback(
+          config.deadLetter,
+          (config.from ?? []).filter((spec) => spec !== undefined),
+        )),
         ...(await checkExporting(env)),
       ];
     case "replay":
@@ -37,6 +43,7 @@ export async function checkCommand({ command, config, operands, env }: Checked):
         ...(await checkFiles(operands)),
         ...checkWaits(config),
         ...(await checkOutputs(config)),
+        ...(await checkFeedback(config.deadLetter, operands.map(parseRecordingSpec))),
         ...(await checkExporting(env)),
       ];
     case "view":
@@ -108,12 +115,29 @@ async function checkKeeping({ from, stateDir, journalMaxBytes }: Checked["config
       `--from: ${url} is named more than once, and its state would be too; expected a port or path for each`,
     );
   }
+  problems.push(...(await checkKeptFiles(specs)));
   const isRead = specs.length === from?.length;
-  if (isRead && !specs.some(({ kind }) => kind === "stdin" || kind === "http")) {
+  if (isRead && specs.every(({ kind }) => kind === "redis" || kind === "nats")) {
     problems.push(
-      "--state-dir: no source keeps its state there; expected --from - or --from http://HOST:PORT/PATH (files are " +
-        "read from their beginning each time and keep no state, brokers keep it themselves)",
+      "--state-dir: no source keeps its state there; expected --from -, --from FILE or --from http://HOST:PORT/PATH " +
+        "(brokers keep it themselves)",
     );
+  }
+  return problems;
+}
+
+/** Files that are to be read on in the next life. */
+async function checkKeptFiles(specs: readonly SourceSpec[]): Promise<string[]> {
+  const paths = specs.flatMap((spec) => (spec.kind === "file" ? [spec.path] : []));
+  const problems: string[] = [];
+  for (const path of paths) {
+    const fault = await rereadFault(path);
+    if (fault !== undefined) problems.push(`--from: ${path} ${fault}`);
+  }
+  const distinct = new Set(paths);
+  const files = [...distinct].map((path) => resolve(path));
+  for (const path of new Set(files.filter((file, index) => files.indexOf(file) !== index))) {
+    problems.push(`--from: ${path} is named in more than one way, and its state would be too`);
   }
   return problems;
 }
@@ -222,6 +246,25 @@ async function checkOutputs({ report, deadLetter }: Checked["config"]): Promise<
     if (reason !== undefined) problems.push(`${option}: ${path} cannot be made: ${directory} ${reason}`);
   }
   return problems;
+}
+
+/** A file of dead letters that is read while it is written would feed itself for ever. */
+async function checkFeedback(
+  deadLetter: string | undefined,
+  specs: readonly (SourceSpec | undefined)[],
+): Promise<string[]> {
+  const written = deadLetter === undefined ? undefined : await fileIdentity(deadLetter);
+  if (written === undefined) return [];
+  for (const spec of specs) {
+    if (spec?.kind !== "file" && spec?.kind !== "stdin") continue;
+    const [read, name] = spec.kind === "file" ? [spec.path, spec.path] : ([0, "standard input"] as const);
+    if ((await fileIdentity(read)) !== written) continue;
+    return [
+      `--dead-letter: ${deadLetter} is the file that events are read from (${name}), and what is refused again would ` +
+        "be read again for ever; expected another file",
+    ];
+  }
+  return [];
 }
 
 /** What the standard variables say that cannot be, or would send nothing. */

@@ -1,5 +1,7 @@
 import { basename } from "node:path";
 import type { Config } from "../config/options.ts";
+import { KEYS } from "../kept-state.ts";
+import { readUpTo } from "../source/kept-file/position.ts";
 import { inspectState, resetState, type StateSummary } from "../state/inspect.ts";
 
 /** What `state inspect` and `state reset` print. Rejects with `BEHEST_STATE_OPEN`. */
@@ -14,18 +16,32 @@ export async function state(
     if (moved.length === 0) return `${stateDir}: there is no state to set aside\n`;
     return linesOf(moved.map(({ from, to }) => `${from}: its state was moved to ${to}`));
   }
-  const summaries = await inspectState(stateDir);
+  const summaries = await inspectState(stateDir, KEYS.position);
   if (json) return linesOf(summaries.map(jsonOf));
   return summaries.length === 0 ? `${stateDir}: there is no state\n` : table(summaries);
 }
 
-function jsonOf({ committedMs, ...summary }: StateSummary): string {
+function jsonOf({ committedMs, record, ...summary }: StateSummary): string {
   const committed = committedMs ? new Date(committedMs).toISOString() : null;
   const { name = null, version = null, journal = null, problem = null } = summary;
-  return JSON.stringify({ ...summary, name, version, journal, committed, problem });
+  const read = bytesRead(record) ?? null;
+  return JSON.stringify({ ...summary, name, version, journal, readUpTo: read, committed, problem });
 }
 
-const HEADINGS = ["SOURCE", "RECORDS", "COMMITTED", "EVENTS IN JOURNAL", "ON DISK", "STARTS"] as const;
+/** Of the newest file; undefined for what is no file. */
+function bytesRead(record: string | undefined): number | undefined {
+  return record === undefined ? undefined : readUpTo(JSON.parse(record) as string);
+}
+
+const HEADINGS = [
+  "SOURCE",
+  "RECORDS",
+  "COMMITTED",
+  "EVENTS IN JOURNAL",
+  "READ UP TO",
+  "ON DISK",
+  "STARTS",
+] as const;
 
 /** One row for each source, and under it what is wrong with it. */
 function table(summaries: readonly StateSummary[]): string {
@@ -45,13 +61,16 @@ function table(summaries: readonly StateSummary[]): string {
   );
 }
 
-function cellsOf({ name, folder, records, committedMs, journal, bytes, epoch }: StateSummary): string[] {
+function cellsOf(summary: StateSummary): string[] {
+  const { name, folder, records, committedMs, journal, record, bytes, epoch } = summary;
+  const read = bytesRead(record);
   return [
     name ?? basename(folder),
     String(records),
     // A state that was reset has been committed at no time.
     committedMs ? new Date(committedMs).toISOString() : "never",
     journal === undefined ? "-" : `${journal.appended}, ${sizeText(journal.bytes)} kept`,
+    read === undefined ? "-" : `byte ${read}`,
     sizeText(bytes),
     String(epoch),
   ];

@@ -183,9 +183,9 @@ export const OPTIONS = {
     group: "Delivery",
     commands: ["run", "state"],
     help:
-      "Keep what comes over HTTP and standard input in this directory until it is delivered, and beside it what is " +
-      "known of open runs, so that a restart goes on where the last process was. It has to be on a disk of this machine. " +
-      "Files keep no state: they are read from their beginning each time.",
+      "Keep what comes over HTTP and standard input in this directory until it is delivered, how far files were read, " +
+      "and what is known of open runs, so that a restart goes on where the last process was. It has to be on a disk of " +
+      "this machine.",
     shape: "one",
     kind: directory,
   },
@@ -205,8 +205,8 @@ export const OPTIONS = {
     group: "Delivery",
     commands: BRIDGE,
     help:
-      "Keep every rejected event and refused span in this file, one JSON line for each. It holds raw input and is " +
-      "readable by its owner only.",
+      "Keep every rejected event and refused span in this file, one JSON line for each; after mending, --from and " +
+      "replay read its events back. It holds raw input and is readable by its owner only.",
     shape: "one",
     kind: path,
   },

@@ -1,5 +1,5 @@
 import { open as openDescriptor } from "node:fs";
-import { open, stat, type FileHandle } from "node:fs/promises";
+import { access, constants, open, stat, type FileHandle } from "node:fs/promises";
 import { Socket } from "node:net";
 import { promisify } from "node:util";
 import { BridgeError, systemReason } from "../errors.ts";
@@ -13,6 +13,15 @@ export function fileSource(path: string): Source {
     name: path,
     keepsOrder: true,
     timed: false,
+
+    async prepare() {
+      try {
+        await access(path, constants.R_OK);
+        if ((await stat(path)).isDirectory()) throw new Error("is a directory");
+      } catch (error) {
+        throw new BridgeError("BEHEST_SOURCE_OPEN", `${path} ${systemReason(error)}`, { cause: error });
+      }
+    },
 
     async open() {
       try {
@@ -43,6 +52,7 @@ async function openPipe(path: string): Promise<Source> {
 
 function openFile(path: string, handle: FileHandle): Source {
   let offset = 0;
+  let hasEnded = false;
   return {
     name: path,
     keepsOrder: true,
@@ -50,7 +60,7 @@ function openFile(path: string, handle: FileHandle): Source {
     open: () => Promise.resolve(),
 
     async next(signal) {
-      if (signal.aborted) return undefined;
+      if (signal.aborted || hasEnded) return undefined;
       const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
       let length: number;
       try {
@@ -58,7 +68,8 @@ function openFile(path: string, handle: FileHandle): Source {
       } catch (error) {
         throw new BridgeError("BEHEST_SOURCE_READ", `${path}: ${systemReason(error)}`, { cause: error });
       }
-      if (length === 0) return undefined;
+      hasEnded = length === 0;
+      if (hasEnded) return undefined;
       const position = { file: path, offset };
       offset += length;
       return { kind: "chunk", bytes: buffer.subarray(0, length), position };

@@ -12,9 +12,27 @@ export interface FollowOptions {
   readonly lookMs?: number;
   /** Looks without news after which a file that lost its name is let go. Default 30. */
   readonly lingerLooks?: number;
+  /** Opens the file that a path leads to. Default: as chunks, from its beginning. */
+  readonly open?: (path: string) => Promise<Followed>;
+  /** Files that had the name, open already, oldest first: they are read before what has it now. Default none. */
+  readonly begun?: readonly Followed[];
 }
 
-/** Files held open at once; beyond it a newer one waits for its turn under its name. */
+/** One file that has or had the name, as whatever readings it gives. */
+export interface Followed {
+  /** Device and number. */
+  readonly identity: string;
+  /** What was read last ended within a line, and no other file may be read before that line's end. */
+  readonly withinLine: boolean;
+  isEmpty(): Promise<boolean>;
+  /** What came since; undefined when there is nothing. */
+  read(): Promise<Reading | undefined>;
+  /** The last line, though its end may be missing. */
+  rest(): Promise<readonly Reading[]>;
+  close(): Promise<void>;
+}
+
+/** Files held open at once, beyond those that were when it began; a newer one waits for its turn under its name. */
 const MAX_GENERATIONS = 100;
 
 /**
@@ -37,10 +55,12 @@ class Follow implements Source {
   readonly #log: Log;
   readonly #lookMs: number;
   readonly #lingerLooks: number;
+  readonly #openFile: (path: string) => Promise<Followed>;
   /** Open files that had the name, oldest first: the first is being read. */
-  readonly #generations: Tail[] = [];
+  readonly #generations: Followed[];
+  readonly #maxGenerations: number;
   /** Files that were left, with the looks since they last had news. */
-  readonly #left = new Map<Tail, number>();
+  readonly #left = new Map<Followed, number>();
   readonly #ready: Reading[] = [];
   #timer: NodeJS.Timeout | undefined;
   #watcher: FSWatcher | undefined;
@@ -51,11 +71,15 @@ class Follow implements Source {
   #wake = () => {};
   #closed = false;
 
-  constructor(path: string, { log, lookMs = 1_000, lingerLooks = 30 }: FollowOptions) {
+  constructor(path: string, options: FollowOptions) {
+    const { log, lookMs = 1_000, lingerLooks = 30, open = (file) => Tail.open(file), begun = [] } = options;
     this.name = path;
     this.#log = log;
     this.#lookMs = lookMs;
     this.#lingerLooks = lingerLooks;
+    this.#openFile = open;
+    this.#generations = [...begun];
+    this.#maxGenerations = MAX_GENERATIONS + begun.length;
   }
 
   async open(): Promise<void> {
@@ -104,6 +128,8 @@ class Follow implements Source {
     for (;;) {
       const ready = this.#ready.shift() ?? (await this.#readLeft());
       if (ready !== undefined) return ready;
+      // One that was left ended within a line: until more of it comes, or it is let go, nothing may stand between.
+      if ([...this.#left.keys()].some(({ withinLine }) => withinLine)) return undefined;
       const [current, ...newer] = this.#generations;
       if (current === undefined) return undefined;
       // Asked before reading: all that was in the old file when a new one got its first bytes is read first.
@@ -184,12 +210,12 @@ class Follow implements Source {
   }
 
   async #lookOnce(): Promise<void> {
-    if (this.#closed || this.#generations.length >= MAX_GENERATIONS) return;
+    if (this.#closed || this.#generations.length >= this.#maxGenerations) return;
     try {
       const identity = identityOf(await stat(this.name, { bigint: true }));
       const held = [...this.#generations, ...this.#left.keys()].find((tail) => tail.identity === identity);
       if (held !== undefined) return this.#takeBack(held);
-      const tail = await Tail.open(this.name);
+      const tail = await this.#openFile(this.name);
       // Closed meanwhile, or the name went to yet another file: the next look sees which.
       if (this.#closed || tail.identity !== identity) return await tail.close();
       this.#generations.push(tail);
@@ -201,7 +227,7 @@ class Follow implements Source {
   }
 
   /** A file that was left and has its name back goes on where it was. */
-  #takeBack(tail: Tail): void {
+  #takeBack(tail: Followed): void {
     if (!this.#left.delete(tail)) return;
     this.#generations.push(tail);
     this.#tell();
@@ -217,7 +243,7 @@ class Follow implements Source {
   }
 }
 
-async function anyHasBytes(tails: readonly Tail[]): Promise<boolean> {
+async function anyHasBytes(tails: readonly Followed[]): Promise<boolean> {
   for (const tail of tails) {
     if (!(await tail.isEmpty())) return true;
   }

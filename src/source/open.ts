@@ -1,13 +1,16 @@
+import { resolve } from "node:path";
 import type { Readable } from "node:stream";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
-import type { StateStore } from "../state/store.ts";
+import { stateDirectory } from "../state/directory.ts";
+import { relativesOf, type Relative, type StateStore } from "../state/store.ts";
 import { chainSource } from "./chain.ts";
 import { fileSource } from "./file.ts";
 import { followSource } from "./follow.ts";
 import { httpSource } from "./http/http.ts";
 import { httpInflow } from "./http/inflow.ts";
 import { TOKEN_VARIABLE } from "./http/url.ts";
+import { keptFile } from "./kept-file/kept-file.ts";
 import { journaledInput, streamInflow, type Inflow } from "./journaled.ts";
 import { natsCoreSource } from "./nats/core.ts";
 import { natsInput } from "./nats/input.ts";
@@ -18,8 +21,12 @@ import type { RecordingSpec, SourceSpec } from "./spec.ts";
 
 /** A source, and the state of its reading where it keeps one; neither is opened. The state comes first. */
 export type Unopened =
-  | { readonly source: Source; readonly store?: undefined }
-  | { readonly source: LogSource; readonly store: StateStore };
+  | { readonly source: Source; readonly store?: undefined; readonly relatives?: undefined }
+  | {
+      readonly source: LogSource;
+      readonly store: StateStore;
+      readonly relatives: readonly Relative[];
+    };
 
 interface Surroundings {
   readonly stdin: Readable;
@@ -49,17 +56,27 @@ export function inputsOf(specs: readonly SourceSpec[], options: LiveSurroundings
 }
 
 function inputOf(spec: SourceSpec, options: LiveSurroundings): Unopened {
-  const { stdin, log, clock, follow, env, insecureListen, state } = options;
+  const { stdin, log, clock, follow, env, insecureListen, shard, state } = options;
   const maxBytes = state?.journalMaxBytes ?? DEFAULT_JOURNAL_BYTES;
-  const journaled = (inflow: Inflow, stateDir: string) =>
-    journaledInput(inflow, { stateDir, stateName: stateName(inflow.name, options), maxBytes, clock, log });
+  const relatives = (name: string, stateDir: string) =>
+    relativesOf(shard).map((other) => stateDirectory(stateDir, stateName(name, other), { clock }));
+  const journaled = (inflow: Inflow, stateDir: string) => ({
+    ...journaledInput(inflow, { stateDir, stateName: stateName(inflow.name, shard), maxBytes, clock, log }),
+    relatives: relatives(inflow.name, stateDir),
+  });
   switch (spec.kind) {
     case "stdin":
       return state === undefined
         ? { source: streamSource("stdin", stdin) }
         : journaled(streamInflow("stdin", stdin, { clock, log }), state.directory);
     case "file":
-      return { source: follow ? followSource(spec.path, { log }) : fileSource(spec.path) };
+      return state === undefined
+        ? { source: follow ? followSource(spec.path, { log }) : fileSource(spec.path) }
+        : {
+            source: keptFile(spec.path, { follow, log }),
+            store: stateDirectory(state.directory, stateName(resolve(spec.path), shard), { clock }),
+            relatives: relatives(resolve(spec.path), state.directory),
+          };
     case "http": {
       const protection = { token: env[TOKEN_VARIABLE] || undefined, insecureListen };
       return state === undefined
@@ -74,7 +91,7 @@ function inputOf(spec: SourceSpec, options: LiveSurroundings): Unopened {
 }
 
 /** Processes that share the runs among them have a state each. */
-function stateName(name: string, { shard }: LiveSurroundings): string {
+function stateName(name: string, shard: number | undefined): string {
   return shard === undefined ? name : `${name} shard ${shard}`;
 }
 

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { VERSION } from "../../src/version.ts";
-import { RECORDINGS, run, temporary, type Call } from "./program.ts";
+import { RECORDINGS, ROOT, run, temporary, type Call } from "./program.ts";
 
 const RUN_ID = "0199c2f4-7c1e-7d3a-9b59-3f1f0a6f7e11";
 
@@ -191,13 +191,29 @@ const refused: readonly (Call & { readonly says: string })[] = [
   {
     args: ["run", "--from", "/nowhere/a.ndjson", "--state-dir", "/nowhere/state", "--journal-max", "1MiB"],
     says:
-      "behest-otel run: 4 problems, nothing was started\n" +
+      "behest-otel run: 3 problems, nothing was started\n" +
       '  --journal-max: "1MiB" is not valid; expected a size such as 1GiB, 64MiB or 67108864, from 4MiB to 1024GiB\n' +
       "  --from: /nowhere/a.ndjson does not exist\n" +
       "  --state-dir: /nowhere/state cannot be made: /nowhere does not exist\n" +
-      "  --state-dir: no source keeps its state there; expected --from - or --from http://HOST:PORT/PATH (files are " +
-      "read from their beginning each time and keep no state, brokers keep it themselves)\n" +
       "Try: behest-otel run --help\n",
+  },
+  {
+    args: ["run", "--state-dir", ".", "--from", "redis://127.0.0.1", "--from", "nats://127.0.0.1"],
+    says:
+      "behest-otel run: --state-dir: no source keeps its state there; expected --from -, --from FILE or " +
+      "--from http://HOST:PORT/PATH (brokers keep it themselves)\nTry: behest-otel run --help\n",
+  },
+  {
+    args: ["run", "--state-dir", ".", "--from", "package.json", "--from", "./package.json"],
+    says:
+      `behest-otel run: --from: ${join(ROOT, "package.json")} is named in more than one way, and its state would be too\n` +
+      "Try: behest-otel run --help\n",
+  },
+  {
+    args: ["run", "--state-dir", ".", "--from", "/dev/fd/0"],
+    says:
+      "behest-otel run: --from: /dev/fd/0 is a file descriptor and cannot be read again after a restart; expected " +
+      "--from - with --state-dir, or a file\nTry: behest-otel run --help\n",
   },
   {
     args: ["run", "--state-dir", join(RECORDINGS, "plain-answer.ndjson")],

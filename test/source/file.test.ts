@@ -33,6 +33,20 @@ describe("a file", () => {
     expect(Buffer.from(await reader.readToEnd(), "latin1").equals(content)).toBe(true);
   });
 
+  test("that is not there, or none, is told before anything is opened", async () => {
+    const missing = join(directory, "missing.ndjson");
+    for (const [path, reason] of [
+      [missing, "does not exist"],
+      [directory, "is a directory"],
+    ] as const) {
+      await expect(fileSource(path).prepare?.()).rejects.toMatchObject({
+        code: "BEHEST_SOURCE_OPEN",
+        message: `${path} ${reason}`,
+      });
+    }
+    await expect(fileSource(file("a\n")).prepare?.()).resolves.toBeUndefined();
+  });
+
   test("says where its chunks stand", async () => {
     const path = file(Buffer.alloc(CHUNK_BYTES + 1, "x"));
     const source = fileSource(path);
@@ -48,27 +62,6 @@ describe("a file", () => {
     await source.close();
     await source.close();
     expect(await source.next(signal)).toBeUndefined();
-  });
-
-  test("that does not exist is told by name", async () => {
-    const path = join(directory, "missing.ndjson");
-    await expect(fileSource(path).open()).rejects.toMatchObject({
-      code: "BEHEST_SOURCE_OPEN",
-      message: `${path} does not exist`,
-    });
-  });
-
-  test("that is a directory is told so", async () => {
-    await expect(fileSource(directory).open()).rejects.toMatchObject({
-      message: `${directory} is a directory`,
-    });
-  });
-
-  test("gives nothing more once it is asked to stop", async () => {
-    const source = fileSource(file("a\n"));
-    await source.open();
-    expect(await source.next(AbortSignal.abort())).toBeUndefined();
-    await source.close();
   });
 
   test.skipIf(process.platform === "win32")(

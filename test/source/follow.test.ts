@@ -4,8 +4,6 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
-  readdirSync,
-  readlinkSync,
   renameSync,
   rmSync,
   truncateSync,
@@ -20,7 +18,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { followSource } from "../../src/source/follow.ts";
 import { CHUNK_BYTES } from "../../src/source/source.ts";
 import { randomOf, seedFromEnvironment, trialMs } from "../run/random.ts";
-import { keptLog, Reader } from "./reader.ts";
+import { isHeldOpen, keptLog, Reader } from "./reader.ts";
 
 let path: string;
 let reader: Reader;
@@ -156,6 +154,26 @@ describe("rotation", () => {
     await reads("1\n2\n3\n4\n");
   });
 
+  test("lets nothing come between the parts of a long line in the old file", async () => {
+    writeFileSync(path, "1\n");
+    await follow({ lingerLooks: 100_000 });
+    const late = openSync(path, "a");
+    await reads("1\n");
+    renameSync(path, `${path}.1`);
+    writeFileSync(path, "2\n");
+    await reads("1\n2\n");
+    const half = "x".repeat(CHUNK_BYTES);
+    writeSync(late, half);
+    await reader.until(() => reader.text.length > 4);
+    const { caughtUp } = reader;
+    appendFileSync(path, "3\n");
+    await reader.until(() => reader.caughtUp > caughtUp);
+    writeSync(late, `${half}\n`);
+    closeSync(late);
+    await reader.until(() => reader.text.endsWith("3\n"));
+    expect(reader.text === `1\n2\n${half}${half}\n3\n`).toBe(true);
+  });
+
   test("hands out the last line of the old file, though its end was never written", async () => {
     writeFileSync(path, "1\n2");
     await follow({ lingerLooks: 2 });
@@ -252,17 +270,6 @@ describe("truncation", () => {
   });
 });
 
-test("stopping ends a wait, and closing twice is closing", async () => {
-  writeFileSync(path, "1\n");
-  await follow();
-  await reads("1\n");
-  await reader.stop();
-  await reader.source.close();
-  appendFileSync(path, "2\n");
-  expect(await reader.source.next(new AbortController().signal)).toBeUndefined();
-  expect(reader.text).toBe("1\n");
-});
-
 test(
   "whatever a log rotator does, every line comes once and in order",
   { timeout: trialMs() + 30_000 },
@@ -302,14 +309,3 @@ test(
     expect({ seed, wrong, lines: reader.lines.length }).toEqual({ seed, wrong: -1, lines: written });
   },
 );
-
-/** Whether this process has the file with this name open: links to a deleted or renamed file say other names. */
-function isHeldOpen(file: string): boolean {
-  return readdirSync("/proc/self/fd").some((descriptor) => {
-    try {
-      return readlinkSync(`/proc/self/fd/${descriptor}`) === file;
-    } catch {
-      return false;
-    }
-  });
-}
