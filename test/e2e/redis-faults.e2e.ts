@@ -177,7 +177,7 @@ describe("while it is read", () => {
     const ids = await server.append(10);
     const life = await inputOf(server.port).open();
     await life.takeAll();
-    await life.commit({ position: life.source.positionOf(ids[3]!, []) }, ids.slice(0, 4));
+    await life.commit({ position: life.source.positionOf(ids[3], []) }, ids.slice(0, 4));
     await server.ask("XGROUP", "DESTROY", STREAM, "behest-otel");
     const more = await server.append(5);
     expect(idsOf(await life.take(5))).toEqual(more);
@@ -185,6 +185,40 @@ describe("while it is read", () => {
     await life[Symbol.asyncDispose]();
     await using next = await inputOf(server.port).open();
     expect(idsOf(await next.takeAll())).toEqual([...ids.slice(4), ...more]);
+  });
+
+  test("a server without memory is told of once as an error, and is read again when it has some", async () => {
+    await using server = await RedisServer.start();
+    await using life = await inputOf(server.port, "", { clock: hurriedClock(5) }).open();
+    await life.takeAll();
+    await server.ask("CONFIG", "SET", "maxmemory", "1");
+    const reading = life.take(1);
+    await expect.poll(() => life.said.count("error Redis refuses to be read"), WITHIN).toBe(1);
+    expect(life.source.refusal).toContain("OOM command not allowed");
+    await server.ask("CONFIG", "SET", "maxmemory", "0");
+    const [id] = await server.append(1);
+    expect(idsOf(await reading)).toEqual([id]);
+    expect(life.source.refusal).toBeUndefined();
+    expect(life.said.lines).toHaveLength(2);
+  });
+
+  test("a server that cannot save what is written is told of once as an error", async () => {
+    await using server = await RedisServer.start();
+    await using cable = await Cable.to(server.port);
+    await using life = await inputOf(cable.port, "", { clock: hurriedClock(5) }).open();
+    await life.takeAll();
+    const refusal = "-MISCONF Redis is configured to save RDB snapshots, but it cannot persist to disk\r\n";
+    let refused = 0;
+    cable.answer = (sent) => {
+      if (!sent.includes("XREADGROUP") || refused === 3) return undefined;
+      refused += 1;
+      return refusal.repeat(sent.match(/^\*\d/gm)?.length ?? 0);
+    };
+    const reading = life.take(1);
+    await expect.poll(() => life.said.count("error Redis refuses to be read"), WITHIN).toBe(1);
+    const [id] = await server.append(1);
+    expect(idsOf(await reading)).toEqual([id]);
+    expect(life.said.count("error")).toBe(1);
   });
 
   test("rights that are taken away are told of once", async () => {

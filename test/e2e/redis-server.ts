@@ -155,8 +155,8 @@ export class Cable {
   readonly port: number;
   readonly #server: ReturnType<typeof createServer>;
   readonly #sockets = new Set<Socket>();
-  /** Looks at what the client sends: passes it on, loses it, or loses the answer to it. */
-  fate: (sent: string) => "pass" | "lose" | "lose answer" = () => "pass";
+  /** Looks at what the client sends: passes it on, loses it or its second half, or loses the answer to it. */
+  fate: (sent: string) => "pass" | "lose" | "lose half" | "lose answer" = () => "pass";
   /** Has something done before what the client sends is passed on. */
   before: (sent: string) => Promise<unknown> | undefined = () => undefined;
   /** Answers in the server's place. */
@@ -206,6 +206,9 @@ export class Cable {
       if (instead !== undefined) return void near.write(instead);
       const fate = this.fate(sent);
       if (fate === "lose") return void near.destroy();
+      if (fate === "lose half") {
+        return void far.write(data.subarray(0, data.length / 2), () => near.destroy());
+      }
       if (fate === "lose answer") answers = false;
       const first = this.before(sent);
       if (first === undefined) return void far.write(data);

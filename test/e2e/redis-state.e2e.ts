@@ -67,6 +67,20 @@ describe("a commit", () => {
   });
 });
 
+test("the size of a state is about what its records take, and unknown to a user who may not ask", async () => {
+  await using life = await inputOf(server.port).open();
+  expect(life.store.bytes).toBeUndefined();
+  await life.commit(
+    Object.fromEntries(Array.from({ length: 1_000 }, (_, n) => [`run/${n}`, "x".repeat(1_000)])),
+  );
+  expect(life.store.bytes).toBeGreaterThan(1_000_000);
+  expect(life.store.bytes).toBeLessThan(2_000_000);
+  await server.ask("ACL", "SETUSER", "bridge", "on", ">p", "allkeys", "+@all", "-memory");
+  await using other = await inputOf(`bridge:p@127.0.0.1:${server.port}`).open();
+  await other.commit({ a: "1" });
+  expect(other.store.bytes).toBeUndefined();
+});
+
 describe("a connection that breaks within a commit", () => {
   test("before the server has all of it: nothing is done, and the same commit can be made again", async () => {
     await using cable = await Cable.to(server.port);

@@ -1,8 +1,10 @@
-import { BridgeError } from "../../errors.ts";
-import { compareIds, FIRST_ID, idBefore, isEntryId } from "./entry-id.ts";
+import { compareIds, FIRST_ID } from "./entry-id.ts";
 import type { Link } from "./link.ts";
 import { Refusal } from "./refusal.ts";
 import { infoOf, listOf, numberOf, textOf, type Info, type Reply } from "./reply.ts";
+
+/** Pending entries asked for at a time. */
+const PENDING_COUNT = 1_000;
 
 /** A consumer group as `XINFO GROUPS` tells of it. */
 export interface GroupInfo {
@@ -58,13 +60,13 @@ export function streamInfoOf(reply: Reply | undefined): StreamInfo | undefined {
  * Entries that were trimmed or deleted before this group got them; 0 where that cannot be known (Redis 6.2).
  *
  * Only once everything up to the last entry handed out is gone can something behind it be missing. The
- * number of the first entry that is left tells how many there were before it.
+ * number of the first entry that is left tells how many there were before it. Up to `passed` they are known.
  */
-export function goneUnread(stream: StreamInfo, group: GroupInfo): number {
+export function goneUnread(stream: StreamInfo, group: GroupInfo, passed = 0): number {
   const { entriesAdded, length, firstId } = stream;
   if (entriesAdded === undefined || group.entriesRead === undefined) return 0;
   const isBehindFirst = firstId === undefined || compareIds(group.lastDelivered, firstId) < 0;
-  return isBehindFirst ? Math.max(0, entriesAdded - length - group.entriesRead) : 0;
+  return isBehindFirst ? Math.max(0, entriesAdded - length - Math.max(group.entriesRead, passed)) : 0;
 }
 
 /**
@@ -91,26 +93,22 @@ export async function makeGroup(
   return { kind: "made", at: from === "$" ? (lastId ?? FIRST_ID) : from, isOtherStream };
 }
 
-/** The position behind which every entry comes again that is not used: `<last used> <oldest unused>`. */
-export function positionText(last: string, unused: readonly string[]): string {
-  const [oldest] = unused;
-  return oldest === undefined ? last : `${last} ${oldest}`;
-}
-
-/** Where a group is to begin for a position; rejects one that `positionText` did not write. */
-export function resumeOf(position: string): string {
-  const [last = "", oldest, ...more] = position.split(" ");
-  if (!isEntryId(last) || (oldest !== undefined && !isEntryId(oldest)) || more.length > 0) {
-    throw new BridgeError(
-      "BEHEST_SOURCE_OPEN",
-      `the saved position ${JSON.stringify(position.slice(0, 100))} is none of a Redis stream; expected an entry id`,
-    );
+/** Entries that are pending for a consumer, in order of their ids. */
+export async function pendingIds(
+  link: Link,
+  { stream, group, consumer }: { readonly stream: string; readonly group: string; readonly consumer: string },
+): Promise<string[]> {
+  const ids: string[] = [];
+  for (let from = "-"; ; from = `(${ids.at(-1)}`) {
+    const range = [from, "+", String(PENDING_COUNT), consumer];
+    const rows = listOf(await link.ask(["XPENDING", stream, group, ...range]));
+    for (const row of rows) ids.push(textOf(listOf(row)[0]) ?? "");
+    if (rows.length < PENDING_COUNT) return ids;
   }
-  return oldest !== undefined && compareIds(oldest, last) <= 0 ? idBefore(oldest) : last;
 }
 
 /** What is known of a stream that may not be there. */
-async function existing(link: Link, command: readonly string[]): Promise<Reply | undefined> {
+export async function existing(link: Link, command: readonly string[]): Promise<Reply | undefined> {
   try {
     return await link.ask(command);
   } catch (error) {

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 
 import type { Clock } from "../../clock.ts";
 import type { Log } from "../../log.ts";
+import { relativesOf, type Relative } from "../../state/store.ts";
 import { Link } from "./link.ts";
 import { Ownership, stateKey } from "./ownership.ts";
 import { StreamReader } from "./reader.ts";
@@ -28,7 +29,11 @@ export interface RedisInputOptions {
 export function redisInput(
   spec: RedisSpec,
   { shard, log, clock, env, random }: RedisInputOptions,
-): { readonly source: RedisSource; readonly store: RedisStateStore } {
+): {
+  readonly source: RedisSource;
+  readonly store: RedisStateStore;
+  readonly relatives: readonly Relative[];
+} {
   const name = redisName(spec);
   const { stream, start } = spec;
   const group = shard === undefined ? spec.group : `${spec.group}:${shard}`;
@@ -38,15 +43,14 @@ export function redisInput(
   const link = newLink();
   const consumer = `shard-${shard ?? 0}`;
   const reader = new StreamReader({ link, ownership, name, stream, group, consumer, start, clock, log });
+  const storeOf = (owned: Ownership, onCommit: (used: readonly string[]) => void) =>
+    new RedisStateStore({ link: newLink(), ownership: owned, stream, group, clock, onCommit });
+  // The state without shards and that of the first one have the same key.
+  const others = new Set(relativesOf(shard).map((other) => stateKey(spec, other)));
+  others.delete(ownership.key);
   return {
     source: new RedisSource({ name, stream, group, link, asking: newLink(), reader, clock, log, random }),
-    store: new RedisStateStore({
-      link: newLink(),
-      ownership,
-      stream,
-      group,
-      clock,
-      onCommit: () => reader.settle(),
-    }),
+    store: storeOf(ownership, (used) => reader.settle(used)),
+    relatives: [...others].map((key) => storeOf(new Ownership(key, { writer: randomUUID(), log }), () => {})),
   };
 }

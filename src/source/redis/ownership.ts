@@ -97,6 +97,13 @@ export class Ownership {
     return { kind: (numberOf(epoch) ?? 0) < ours ? "lost" : "replaced" };
   }
 
+  /** One record, or undefined; watches nothing and takes nothing over. Rejects as `take` does. */
+  async peek(link: Link, record: string): Promise<string | undefined> {
+    const [format, value] = await this.#read(link, [HEAD[0], record]);
+    if (format !== undefined && format !== FORMAT) throw unreadable(this.key, `has format ${format}`);
+    return format === undefined ? undefined : value;
+  }
+
   /** What is to stand in the hash beside the records after so many commits. */
   head(commits: number, epoch = this.#epoch ?? 0): string[] {
     const values = [FORMAT, String(epoch), this.#writer, String(commits)];
@@ -107,7 +114,10 @@ export class Ownership {
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
       const [format, epoch, , commits] = await this.#watch(link);
       if (format === undefined && numberOf(await link.ask(["HLEN", this.key])) !== 0) {
-        throw unreadable(this.key, `has no field "${HEAD[0]}"`);
+        const [now] = await this.#read(link, [HEAD[0]]);
+        if (now === undefined) throw unreadable(this.key, `has no field "${HEAD[0]}"`);
+        // Another process began it in between.
+        continue;
       }
       if (format !== undefined && format !== FORMAT) throw unreadable(this.key, `has format ${format}`);
       // Never below our own: an older copy must not make us look older than we are.
@@ -127,8 +137,12 @@ export class Ownership {
 
   async #watch(link: Link): Promise<(string | undefined)[]> {
     await link.ask(["WATCH", this.key]);
+    return this.#read(link, HEAD);
+  }
+
+  async #read(link: Link, fields: readonly string[]): Promise<(string | undefined)[]> {
     try {
-      return listOf(await link.ask(["HMGET", this.key, ...HEAD])).map(textOf);
+      return listOf(await link.ask(["HMGET", this.key, ...fields])).map(textOf);
     } catch (error) {
       if (!(error instanceof Refusal && error.word === "WRONGTYPE")) throw error;
       throw unreadable(this.key, "is no hash");

@@ -3,12 +3,21 @@ import { BridgeError } from "../../errors.ts";
 import type { Log } from "../../log.ts";
 import type { Delivery, Reading } from "../source.ts";
 import { deliveryOf } from "./entry.ts";
-import { compareIds, FIRST_ID, timeOf } from "./entry-id.ts";
-import { goneUnread, groupInfoOf, makeGroup, positionText, resumeOf, streamInfoOf } from "./group.ts";
+import { FIRST_ID, timeOf } from "./entry-id.ts";
+import {
+  goneUnread,
+  groupInfoOf,
+  makeGroup,
+  pendingIds,
+  streamInfoOf,
+  type GroupInfo,
+  type StreamInfo,
+} from "./group.ts";
+import { Ledger, parsePosition } from "./ledger.ts";
 import type { Command, Link } from "./link.ts";
 import type { Ownership } from "./ownership.ts";
 import { Refusal } from "./refusal.ts";
-import { infoOf, listOf, numberOf, streamEntries, textOf, type Entry, type Reply } from "./reply.ts";
+import { listOf, numberOf, streamEntries, type Entry, type Reply } from "./reply.ts";
 import { abandoned, takeOver, type Abandoned } from "./takeover.ts";
 
 export interface ReaderOptions {
@@ -51,15 +60,11 @@ export class StreamReader {
   /** Entries of earlier lives that are still to be handed out. */
   pendingLeft = 0;
   readonly #options: ReaderOptions;
+  readonly #ledger = new Ledger();
   #stage: "detached" | "pending" | "new" = "detached";
   #wasAttached = false;
   /** In the stage "pending" the last one handed out, then the last one that the group gave to anybody. */
   #cursor = FIRST_ID;
-  /** Up to here what a group gives that was made again is known already. */
-  #skipTo: string | undefined;
-  /** Where a group that is gone would have to begin: as asked for by the last commit, and with it done. */
-  #asked: string | undefined;
-  #resume: string | undefined;
   #isIdle = false;
   #count = MAX_ENTRIES;
   #appendedMs = 0;
@@ -67,6 +72,8 @@ export class StreamReader {
   #nextTakeoverMs = 0;
   /** To be done with the next reading: tells the server how many entries the group is past. */
   #correction: Command | undefined;
+  /** That number, of the stream's first one ever, when something was missing the last time. */
+  #passed = 0;
   #untold = 0;
   #toldMs = Number.NEGATIVE_INFINITY;
 
@@ -88,21 +95,23 @@ export class StreamReader {
   /** Makes ready to read on a new connection. `position` is the one of the last commit, once. */
   async attach(position?: string): Promise<void> {
     const { link, stream, group, start, log, name } = this.#options;
-    if (position !== undefined) this.#resume = resumeOf(position);
-    const found = await makeGroup(link, { stream, group, start }, this.#resume);
+    const ledger = this.#ledger;
+    if (position !== undefined) ledger.restore(parsePosition(position, name));
+    const { resume } = ledger;
+    const found = await makeGroup(link, { stream, group, start }, resume);
     if ("kind" in found) {
-      if (this.#wasAttached || this.#resume !== undefined) {
+      if (resume !== undefined) {
         log.warn("The consumer group was gone and is made again", { source: name, group, behind: found.at });
       }
-      const knows = this.#wasAttached && !found.isOtherStream && compareIds(this.#cursor, found.at) > 0;
-      this.#skipTo = knows ? this.#cursor : undefined;
+      ledger.remade(found);
       this.#cursor = found.at;
-      this.#resume = found.at;
       this.#abandoned = undefined;
       this.#correction = undefined;
+      this.#passed = 0;
     } else if (!this.#wasAttached) {
-      this.#resume ??= start === FIRST_ID ? FIRST_ID : found.lastDelivered;
-      await this.#takePending();
+      const pending = await this.#takePending();
+      this.pendingLeft = pending.length;
+      ledger.join(pending, start === FIRST_ID ? FIRST_ID : found.lastDelivered);
     }
     this.#wasAttached = true;
     this.#stage = "pending";
@@ -121,28 +130,24 @@ export class StreamReader {
     }
   }
 
-  positionOf(last: string, unused: readonly string[]): string {
-    const position = positionText(last, unused);
-    this.#asked = resumeOf(position);
-    return position;
+  positionOf(last: string | undefined, unused: readonly string[]): string {
+    return this.#ledger.positionOf(last, unused);
   }
 
-  /** The position asked for last is committed. */
-  settle(): void {
-    this.#resume = this.#asked ?? this.#resume;
+  /** These entries are committed, and with them the position asked for last. */
+  settle(used: readonly string[]): void {
+    this.#ledger.settle(used);
   }
 
-  /** Before anything is read: what dead consumers left comes in its place among our own. */
-  async #takePending(): Promise<void> {
-    const { link, stream, group, consumer } = this.#options;
+  /** Before anything is read: what dead consumers left comes in its place among our own. Gives all of these. */
+  async #takePending(): Promise<string[]> {
+    const { link } = this.#options;
     for (;;) {
       const found = await abandoned(link, this.#options);
       if (found === undefined) break;
       this.#taken(found, await takeOver(link, this.#options, found.ids));
     }
-    const consumers = listOf(await link.ask(["XINFO", "CONSUMERS", stream, group])).map(infoOf);
-    const own = consumers.find((info) => textOf(info.get("name")) === consumer);
-    this.pendingLeft = numberOf(own?.get("pending")) ?? 0;
+    return pendingIds(link, this.#options);
   }
 
   async #readPending(): Promise<Reading | undefined> {
@@ -158,15 +163,18 @@ export class StreamReader {
       return undefined;
     }
     const gone = entries.filter(({ fields }) => fields === undefined).map(({ id }) => id);
-    // Nothing is left of them that could be committed.
-    if (gone.length > 0) await link.ask(["XACK", stream, group, ...gone]);
+    // Of those that are gone nothing is left that could be committed, and what is used nobody commits again.
+    const { unknown, used } = this.#ledger.sift(entries);
+    const over = new Set([...gone, ...used]);
+    if (over.size > 0) await link.ask(["XACK", stream, group, ...over]);
+    for (const id of gone) this.#ledger.gone(id);
     this.#cursor = last.id;
     // Beyond those of earlier lives there are some whose answer was lost on its way to this one.
     const again = Math.min(this.pendingLeft, entries.length);
     this.pendingLeft -= again;
     this.redelivered += Math.max(0, again - gone.length);
     this.#noteLost(gone.length);
-    return this.#handOut(entries);
+    return this.#handOut(unknown);
   }
 
   async #readNew(): Promise<Reading | undefined> {
@@ -182,21 +190,34 @@ export class StreamReader {
     if (reply instanceof Refusal) throw reply;
     this.#correction = undefined;
     const entries = streamEntries(reply);
+    const { unknown, used } = this.#ledger.sift(entries);
+    // Before they count as read: whoever fails here comes upon all of them again among the pending ones.
+    if (used.length > 0) await link.ask(["XACK", stream, group, ...used]);
     const before = groupInfoOf(groupReply, group);
     this.#cursor = entries.at(-1)?.id ?? before?.lastDelivered ?? this.#cursor;
     const streamInfo = streamInfoOf(streamReply);
     if (streamInfo !== undefined && before !== undefined) {
-      const gone = goneUnread(streamInfo, before);
-      this.#noteLost(gone);
-      const read = (streamInfo.entriesAdded ?? 0) - streamInfo.length + entries.length;
-      // Redis 7.0 and 7.2 count what was trimmed as lag for ever.
-      if (gone > 0) {
-        this.#correction = ["XGROUP", "SETID", stream, group, this.#cursor, "ENTRIESREAD", String(read)];
-      }
+      await this.#countGone(streamInfo, before, entries.length);
     }
     this.#isIdle = entries.length === 0;
-    if (this.#isIdle) return { kind: "caught_up", nowMs: this.#later(millis(time)) };
-    return this.#handOut(this.#unknown(entries));
+    if (!this.#isIdle) return this.#handOut(unknown);
+    this.#ledger.caughtUp();
+    return { kind: "caught_up", nowMs: this.#later(millis(time)) };
+  }
+
+  /** What was trimmed away in front of the entries that were just read, or of none. */
+  async #countGone(stream: StreamInfo, before: GroupInfo, readNow: number): Promise<void> {
+    const gone = goneUnread(stream, before, this.#passed);
+    if (gone === 0) return;
+    const passed = (stream.entriesAdded ?? 0) - stream.length + readNow;
+    const { stream: key, group } = this.#options;
+    // Redis 7.0 and 7.2 count what was trimmed as lag for ever.
+    const correction = ["XGROUP", "SETID", key, group, this.#cursor, "ENTRIESREAD", String(passed)];
+    // As long as the group stands before the gap, the next life would count it again.
+    if (readNow === 0) await this.#guarded([correction]);
+    else this.#correction = correction;
+    this.#passed = passed;
+    this.#noteLost(gone);
   }
 
   /** What another consumer left, now and then. */
@@ -253,15 +274,6 @@ export class StreamReader {
     }
   }
 
-  /** A group that was made again gives once more what this process has got. */
-  #unknown(entries: readonly Entry[]): readonly Entry[] {
-    const skipTo = this.#skipTo;
-    if (skipTo === undefined) return entries;
-    const unknown = entries.filter(({ id }) => compareIds(id, skipTo) > 0);
-    if (unknown.length > 0) this.#skipTo = undefined;
-    return unknown;
-  }
-
   #handOut(entries: readonly Entry[]): Reading | undefined {
     const deliveries: Delivery[] = [];
     let largest = 1;
@@ -269,6 +281,7 @@ export class StreamReader {
       if (fields === undefined) continue;
       const delivery = deliveryOf(id, fields, this.#later(timeOf(id)));
       largest = Math.max(largest, delivery.payload.length);
+      this.#ledger.handedOut(id);
       deliveries.push(delivery);
     }
     this.#count = Math.min(MAX_ENTRIES, Math.max(MIN_ENTRIES, Math.floor(BATCH_BYTES / largest)));

@@ -2,7 +2,7 @@ import type { Clock } from "../../clock.ts";
 import { BridgeError } from "../../errors.ts";
 import type { Log } from "../../log.ts";
 import type { LogSource, Reading } from "../source.ts";
-import { groupInfoOf, streamInfoOf } from "./group.ts";
+import { existing, groupInfoOf, streamInfoOf } from "./group.ts";
 import type { Link } from "./link.ts";
 import { whenLoaded } from "./loading.ts";
 import type { StreamReader } from "./reader.ts";
@@ -26,7 +26,7 @@ const BACKOFF_LEAST_MS = 100;
 const BACKOFF_MOST_MS = 10_000;
 
 /** Refusals that somebody has to do something about. All others pass when the server is itself again. */
-const GRAVE: ReadonlySet<string> = new Set(["WRONGTYPE", "NOPERM", "NOAUTH", "WRONGPASS"]);
+const GRAVE: ReadonlySet<string> = new Set(["WRONGTYPE", "NOPERM", "NOAUTH", "WRONGPASS", "OOM", "MISCONF"]);
 
 /** A stream of Redis, read through a consumer group until it is closed, whatever the server goes through meanwhile. */
 export class RedisSource implements LogSource {
@@ -38,6 +38,7 @@ export class RedisSource implements LogSource {
   /** Kinds of trouble that were told of since it was read last. */
   readonly #told = new Set<string>();
   #failures = 0;
+  #refusal: string | undefined;
   #ended = false;
   #end = () => {};
   #wake = () => {};
@@ -57,17 +58,25 @@ export class RedisSource implements LogSource {
     return this.#options.reader.redelivered;
   }
 
+  get refusal(): string | undefined {
+    return this.#refusal;
+  }
+
+  async prepare(): Promise<void> {
+    const { link, stream, group } = this.#options;
+    await this.#opening(async () => {
+      await existing(link, ["XINFO", "GROUPS", stream]);
+      try {
+        // Reads nothing, for that is no id. A replica, or a user who may not read, is told so before that is seen.
+        await link.ask(["XREADGROUP", "GROUP", group, "nobody", "STREAMS", stream, "no id"]);
+      } catch (error) {
+        if (!(error instanceof Refusal) || !["ERR", "NOGROUP"].includes(error.word)) throw error;
+      }
+    });
+  }
+
   async open(position?: string): Promise<void> {
-    const { link, reader, clock, stream } = this.#options;
-    try {
-      await whenLoaded(clock, () => link.following(() => reader.attach(position)));
-    } catch (error) {
-      if (error instanceof BridgeError) throw error;
-      if (!(error instanceof Refusal || error instanceof LostConnection)) throw error;
-      const what =
-        error instanceof Refusal && error.word === "WRONGTYPE" ? `the key ${stream} is no stream: ` : "";
-      throw new BridgeError("BEHEST_SOURCE_OPEN", `${this.name}: ${what}${error.message}`, { cause: error });
-    }
+    await this.#opening(() => this.#options.reader.attach(position));
   }
 
   async next(signal: AbortSignal): Promise<Reading | undefined> {
@@ -90,7 +99,7 @@ export class RedisSource implements LogSource {
     }
   }
 
-  positionOf(last: string, unused: readonly string[]): string {
+  positionOf(last: string | undefined, unused: readonly string[]): string {
     return this.#options.reader.positionOf(last, unused);
   }
 
@@ -118,6 +127,19 @@ export class RedisSource implements LogSource {
     return Promise.resolve();
   }
 
+  async #opening(work: () => Promise<void>): Promise<void> {
+    const { link, clock, stream } = this.#options;
+    try {
+      await whenLoaded(clock, () => link.following(work));
+    } catch (error) {
+      if (error instanceof BridgeError) throw error;
+      if (!(error instanceof Refusal || error instanceof LostConnection)) throw error;
+      const what =
+        error instanceof Refusal && error.word === "WRONGTYPE" ? `the key ${stream} is no stream: ` : "";
+      throw new BridgeError("BEHEST_SOURCE_OPEN", `${this.name}: ${what}${error.message}`, { cause: error });
+    }
+  }
+
   async #read(): Promise<Reading | undefined> {
     const { link, reader } = this.#options;
     while (!this.#ended) {
@@ -138,6 +160,7 @@ export class RedisSource implements LogSource {
 
   #recovered(): void {
     this.#failures = 0;
+    this.#refusal = undefined;
     if (this.#told.size === 0) return;
     this.#told.clear();
     this.#options.log.info("Redis is read again", { source: this.name });
@@ -165,6 +188,7 @@ export class RedisSource implements LogSource {
 
   #tell({ message }: Error, word: string): void {
     const kind = GRAVE.has(word) ? word : "";
+    this.#refusal = kind === "" ? undefined : message;
     if (this.#told.has(kind)) return;
     this.#told.add(kind);
     const facts = { source: this.name, reason: message };

@@ -5,7 +5,7 @@ import type { Command, Link } from "./link.ts";
 import { whenLoaded } from "./loading.ts";
 import { isHead, type Ownership } from "./ownership.ts";
 import { Refusal } from "./refusal.ts";
-import { listOf, textOf } from "./reply.ts";
+import { listOf, numberOf, textOf } from "./reply.ts";
 
 export interface RedisStoreOptions {
   readonly link: Link;
@@ -13,8 +13,8 @@ export interface RedisStoreOptions {
   readonly stream: string;
   readonly group: string;
   readonly clock: Clock;
-  /** Told after each commit. */
-  readonly onCommit: () => void;
+  /** Told after each commit which deliveries it acknowledged. */
+  readonly onCommit: (used: readonly string[]) => void;
 }
 
 /** Of a command that is part of a commit: the server holds all of them until the last is there. */
@@ -25,6 +25,8 @@ const MAX_COMMAND_IDS = 1_000;
 const COMMIT_MS = 60_000;
 /** Records asked for at a time, of up to some hundred KiB each. */
 const SCAN_COUNT = 64;
+/** Between two looks at what the state takes. */
+const MEASURE_MS = 10_000;
 /** Times that others may change the state while a commit is being made. */
 const MAX_TRIES = 10;
 
@@ -40,6 +42,8 @@ export class RedisStateStore implements StateStore {
   /** The last commit had no answer: it may be there or not. */
   #inDoubt = false;
   #replaced = false;
+  #bytes: number | undefined;
+  #measureDueMs = 0;
 
   constructor(options: RedisStoreOptions) {
     this.#options = options;
@@ -52,6 +56,11 @@ export class RedisStateStore implements StateStore {
    */
   get needsWhole(): boolean {
     return this.#options.ownership.needsWhole;
+  }
+
+  /** As Redis estimates it from some of the records, now and then; unknown to a user without `+memory|usage`. */
+  get bytes(): number | undefined {
+    return this.#bytes;
   }
 
   async open(): Promise<AsyncIterable<StateRecord>> {
@@ -67,12 +76,24 @@ export class RedisStateStore implements StateStore {
     return this.#records();
   }
 
+  async peek(key: string): Promise<string | undefined> {
+    const { link, ownership, clock } = this.#options;
+    try {
+      return await whenLoaded(clock, () => link.following(() => ownership.peek(link, key)));
+    } catch (error) {
+      throw this.#error("BEHEST_STATE_OPEN", "cannot be read", error);
+    }
+  }
+
   async commit(change: StateChange): Promise<void> {
     const { link, onCommit } = this.#options;
     for (let tries = 0; ; tries += 1) {
       if (this.#replaced) throw this.#replacedError();
       try {
-        if (await link.following(() => this.#commit(change))) return onCommit();
+        if (await link.following(() => this.#commit(change))) {
+          onCommit(change.used);
+          return await this.#measure();
+        }
       } catch (error) {
         // The next try asks anew which server takes writes.
         link.drop();
@@ -146,6 +167,18 @@ export class RedisStateStore implements StateStore {
       for (const part of parts(removes, MAX_COMMAND_FIELDS)) yield ["HDEL", key, ...part];
     }
     for (const part of parts(used, MAX_COMMAND_IDS)) yield ["XACK", stream, group, ...part];
+  }
+
+  /** Asks what the state takes, which is no part of a commit. */
+  async #measure(): Promise<void> {
+    const { link, clock } = this.#options;
+    if (clock.now() < this.#measureDueMs) return;
+    this.#measureDueMs = clock.now() + MEASURE_MS;
+    try {
+      this.#bytes = numberOf(await link.ask(["MEMORY", "USAGE", this.name]));
+    } catch {
+      this.#bytes = undefined;
+    }
   }
 
   async #regain(): Promise<void> {
