@@ -4,7 +4,7 @@ import type { Around } from "../event/event.ts";
  * Where events come from. One place asks, one reading is under way, and what is not asked for is not
  * read: back pressure is the caller not calling `next`.
  *
- * The order of calls is `open`, any number of `next`, `close`.
+ * The order of calls is `prepare` where there is one, `open`, any number of `next`, `close`.
  */
 export interface Source {
   /** For messages, metrics and the dead-letter file. */
@@ -16,6 +16,11 @@ export interface Source {
    * Of a source that is not timed the newest event says what time it is (DESIGN 3.5).
    */
   readonly timed: boolean;
+  /**
+   * Finds out what can go wrong in `open` before a state is taken over from an older process, which goes on meanwhile
+   * and is not disturbed. Rejects with `BEHEST_SOURCE_OPEN`.
+   */
+  prepare?(): Promise<void>;
   /**
    * Makes ready to read; rejects with `BEHEST_SOURCE_OPEN` when that cannot be. `position` is what
    * `positionOf` gave for the last commit, and reading goes on behind it.
@@ -29,22 +34,38 @@ export interface Source {
   next(signal: AbortSignal): Promise<Reading | undefined>;
   /** Lets go of everything; may be called at any time and again. Never rejects. */
   close(): Promise<void>;
+  /** Deliveries that the broker had handed out before, in the life of this process. */
+  readonly redelivered?: number;
+  /** Events that went before they could be handed out, in the life of this process. */
+  readonly lost?: number;
+  /** Requests that were refused in the life of this process, of a source that others send to. */
+  readonly refused?: ReadonlyMap<RequestRefusal, number> | undefined;
+  /** Why the broker refuses to be read until somebody does something about it; undefined as long as it does not. */
+  readonly refusal?: string | undefined;
 }
+
+/** Why a request, or a connection, was refused. */
+export type RequestRefusal =
+  | "full"
+  | "too_large"
+  | "content_type"
+  | "unauthorized"
+  | "malformed"
+  | "timeout"
+  | "unavailable"
+  | "not_found"
+  | "connections";
 
 /** A source that keeps what was read until it is committed, and hands it out again until then. */
 export interface LogSource extends Source {
-  readonly timed: true;
   /**
-   * Where to go on when every delivery up to `last` is used but for `unused`, oldest first. Up to some
-   * hundred KiB of text, part of the committed state.
+   * Where to go on when every delivery up to `last` is used but for `unused`, oldest first; `last` is undefined while
+   * none was taken in this life, which only a source with `lost` is asked. What is `lost` by now is expected no more.
+   * Up to some hundred KiB of text, part of the committed state.
    */
-  positionOf(last: string, unused: readonly string[]): string;
+  positionOf(last: string | undefined, unused: readonly string[]): string;
   /** Deliveries in the source that were not handed out yet; undefined when it cannot say. */
   lag(): Promise<number | undefined>;
-  /** Deliveries that the broker had handed out before, in the life of this process. */
-  readonly redelivered?: number;
-  /** Events that were removed before they could be handed out, in the life of this process. */
-  readonly lost?: number;
 }
 
 export type Reading =
@@ -64,8 +85,8 @@ export type Reading =
 export interface Delivery {
   /** Names it in its source, for the dead letters and for acknowledging. */
   readonly id: string;
-  /** When it was appended to its source, milliseconds since 1970; never goes back. */
-  readonly appendedMs: number;
+  /** When it was appended to its source, milliseconds since 1970; never goes back. Undefined of a source that is not timed. */
+  readonly appendedMs: number | undefined;
   /** One event as JSON, without a line end. */
   readonly payload: Buffer;
   /** Length of the line of which the payload is only the head, in bytes; undefined when it is all of it. */

@@ -287,7 +287,7 @@ describe("a newer process", () => {
   });
 });
 
-test("thirty kills, of us and of the server, lose nothing and commit nothing twice", async () => {
+test("thirty lives that are closed, with kills of the server, lose nothing and commit nothing twice", async () => {
   const seed = Number(process.env["SEED"] ?? Date.now() % 2 ** 31);
   const random = randomFrom(seed);
   const committed: string[] = [];

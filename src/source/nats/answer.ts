@@ -4,8 +4,10 @@ import type { Around } from "../../event/event.ts";
 import { parseTraceparent } from "../../event/traceparent.ts";
 
 /** Numbers that JetStream gives its errors (nats-server `errors.json`). */
+export const CONSUMER_CREATE = 10_012;
 export const CONSUMER_NOT_FOUND = 10_014;
 export const STREAM_NOT_FOUND = 10_059;
+export const CONSUMER_EXISTS = 10_148;
 export const WRONG_LAST_SEQUENCE: readonly (number | undefined)[] = [10_071, 10_164];
 
 /** UTF-16 units of a name, as the decoder takes them from beside an event. */

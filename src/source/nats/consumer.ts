@@ -1,8 +1,8 @@
-import type { ConsumerConfig, JetStreamManager, StreamInfo } from "@nats-io/jetstream";
+import type { ConsumerConfig, ConsumerInfo, JetStreamManager, StreamInfo } from "@nats-io/jetstream";
 
 import type { Clock } from "../../clock.ts";
-import { apiCode, CONSUMER_NOT_FOUND } from "./answer.ts";
-import type { NatsLink } from "./link.ts";
+import { apiCode, CONSUMER_CREATE, CONSUMER_EXISTS, CONSUMER_NOT_FOUND } from "./answer.ts";
+import { REQUEST_TIMEOUT_MS, type Linked, type NatsLink } from "./link.ts";
 
 /** What a stream has, as far as reading it goes. */
 export interface StreamFacts {
@@ -30,9 +30,38 @@ const MAX_ACK_PENDING = 65_536;
  * the consumer is made anew: so nothing ever needs this, and a short one would only repeat what is here.
  */
 const ACK_WAIT_NS = 24 * 3_600 * 1e9;
+/** After that the server forgets a consumer that was only made to see whether it can be. */
+const TRIAL_NS = 60 * 1e9;
 
 export function consumerName(durable: string, shard: number | undefined): string {
   return shard === undefined ? durable : `${durable}-shard-${shard}`;
+}
+
+/**
+ * Finds out whether the server would make the consumer, and lets go of the one of that name, without touching that one:
+ * it is asked to make it with something else that can never be changed, and to delete it with a request that says more
+ * than one may; it refuses both, when it has looked at all the rest. Where there is none it makes one, and
+ * forgets it again within a minute or so. Rejects as the server does.
+ */
+export async function tryConsumer(
+  link: NatsLink,
+  { connection, manager }: Linked,
+  { name, stream }: { readonly name: string; readonly stream: StreamInfo },
+): Promise<void> {
+  const known = await consumerInfo(link, manager, name);
+  const config = {
+    ...configOf(link.spec.subject, stream, 1),
+    durable_name: name,
+    inactive_threshold: TRIAL_NS,
+    ...(known && { max_waiting: (known.config.max_waiting ?? 0) + 1 }),
+  };
+  try {
+    await link.ask(() => manager.consumers.add(link.spec.stream, config));
+  } catch (error) {
+    if (known === undefined || !isOfAnother(error)) throw error;
+  }
+  const remove = `$JS.API.CONSUMER.DELETE.${link.spec.stream}.${name}`;
+  await link.ask(() => connection.request(remove, "only asking", { timeout: REQUEST_TIMEOUT_MS }));
 }
 
 /**
@@ -53,18 +82,7 @@ export async function makeConsumer(
 ): Promise<Consumer> {
   const { name, stream, startSequence, clock } = options;
   const { spec } = link;
-  const config: Partial<ConsumerConfig> = {
-    description: "behest-otel: made again at every start, where its state says",
-    filter_subject: spec.subject,
-    ack_policy: "explicit",
-    ack_wait: ACK_WAIT_NS,
-    max_ack_pending: MAX_ACK_PENDING,
-    replay_policy: "instant",
-    // A work queue lets nobody begin anywhere but at its beginning.
-    ...(stream.config.retention === "workqueue"
-      ? { deliver_policy: "all" }
-      : { deliver_policy: "by_start_sequence", opt_start_seq: startSequence }),
-  };
+  const config = configOf(spec.subject, stream, startSequence);
   const add = (durable: string) =>
     link.ask(() => manager.consumers.add(spec.stream, { ...config, durable_name: durable }));
   const remove = async (durable: string) => {
@@ -87,18 +105,17 @@ export async function makeConsumer(
   return { name, created, serverAheadMs };
 }
 
-/** The last sequence that the consumer has handed out to anybody; 0 when there is no such consumer. */
-export async function lastDelivered(
+/** What the server knows of a consumer; undefined when there is none of that name. */
+export async function consumerInfo(
   link: NatsLink,
   manager: JetStreamManager,
   name: string,
-): Promise<number> {
+): Promise<ConsumerInfo | undefined> {
   try {
-    const { delivered } = await link.ask(() => manager.consumers.info(link.spec.stream, name));
-    return delivered.stream_seq;
+    return await link.ask(() => manager.consumers.info(link.spec.stream, name));
   } catch (error) {
     if (apiCode(error) !== CONSUMER_NOT_FOUND) throw error;
-    return 0;
+    return undefined;
   }
 }
 
@@ -112,6 +129,42 @@ export function streamFacts({ created, state, config }: StreamInfo, subject: str
   };
 }
 
+/**
+ * Why nothing of the stream would ever be read, in words; undefined when something may. Servers of today make such a
+ * consumer all the same. Of what comes from other streams, or was renamed, the stream's subjects say nothing.
+ */
+export function subjectFault({ config }: StreamInfo, subject: string): string | undefined {
+  const { name, subjects, mirror, sources, subject_transform } = config;
+  const isRenamed = mirror !== undefined || (sources ?? []).length > 0 || subject_transform !== undefined;
+  if (isRenamed || subjects.some((other) => overlap(other, subject))) return undefined;
+  const own = subjects.join(", ");
+  return `the stream ${name} takes ${own} and nothing of ${subject}; expected subject= to be one of its own`;
+}
+
+function configOf(subject: string, { config }: StreamInfo, startSequence: number): Partial<ConsumerConfig> {
+  return {
+    description: "behest-otel: made again at every start, where its state says",
+    filter_subject: subject,
+    ack_policy: "explicit",
+    ack_wait: ACK_WAIT_NS,
+    max_ack_pending: MAX_ACK_PENDING,
+    replay_policy: "instant",
+    // A work queue lets nobody begin anywhere but at its beginning.
+    ...(config.retention === "workqueue"
+      ? { deliver_policy: "all" }
+      : { deliver_policy: "by_start_sequence", opt_start_seq: startSequence }),
+  };
+}
+
+/** All is well with a consumer but that there is one of its name: since 2.10 in a number, before in words. */
+function isOfAnother(error: unknown): boolean {
+  const code = apiCode(error);
+  return (
+    code === CONSUMER_EXISTS ||
+    (code === CONSUMER_CREATE && error instanceof Error && error.message.includes("can not be updated"))
+  );
+}
+
 /** Every subject that `inner` stands for is one that `outer` stands for as well. */
 export function isWithin(inner: string, outer: string): boolean {
   const [words, others] = [inner.split("."), outer.split(".")];
@@ -120,6 +173,18 @@ export function isWithin(inner: string, outer: string): boolean {
     if (word === undefined) return false;
     if (other === ">") return true;
     if (word === ">" || (other !== "*" && other !== word)) return false;
+  }
+  return words.length === others.length;
+}
+
+/** Some subject is one that both stand for. */
+export function overlap(one: string, other: string): boolean {
+  const [words, others] = [one.split("."), other.split(".")];
+  for (const [index, word] of words.entries()) {
+    const against = others[index];
+    if (against === undefined) return false;
+    if (word === ">" || against === ">") return true;
+    if (word !== "*" && against !== "*" && word !== against) return false;
   }
   return words.length === others.length;
 }

@@ -33,6 +33,7 @@ class CoreSource implements Source {
   readonly timed = true;
   readonly #link: NatsLink;
   readonly #options: LinkOptions & CoreLimits;
+  #prepared: Promise<void> | undefined;
   #linked: Linked | undefined;
   #subscription: Subscription | undefined;
   #stopListening = () => {};
@@ -56,30 +57,19 @@ class CoreSource implements Source {
   }
 
   /** Events that came and were dropped because too many waited. */
-  get dropped(): number {
+  get lost(): number {
     return this.#dropped;
   }
 
+  prepare(): Promise<void> {
+    this.#prepared ??= this.#connect();
+    return this.#prepared;
+  }
+
   async open(): Promise<void> {
-    const { subject } = this.#link.spec;
-    const linked = await this.#link.hold();
-    this.#linked = linked;
+    await this.prepare();
     this.#openedMs = this.#options.clock.now();
-    this.#stopListening = this.#link.onChange(() => this.#bell.ring());
-    this.#subscription = linked.connection.subscribe(subject, {
-      callback: (error, message) => {
-        if (error === null) this.#take(message);
-        else this.#fault = natsReason(error);
-        this.#bell.ring();
-      },
-    });
-    // The server's answer comes behind its refusal.
-    await linked.connection.flush();
-    if (this.#fault !== undefined) {
-      const fault = this.#fault;
-      await this.close();
-      throw new BridgeError("BEHEST_SOURCE_OPEN", `${this.name}: ${fault}`);
-    }
+    this.#subscription = await this.#subscribe((message) => this.#take(message));
     this.#options.log.warn(
       "core NATS keeps nothing: events that are published while this program or its connection is down are lost",
       { source: this.name },
@@ -116,6 +106,33 @@ class CoreSource implements Source {
     this.#linked = undefined;
     if (!connection.isClosed()) this.#subscription?.unsubscribe();
     await this.#link.release();
+  }
+
+  async #connect(): Promise<void> {
+    this.#linked = await this.#link.hold();
+    this.#stopListening = this.#link.onChange(() => this.#bell.ring());
+    // What comes now is not asked for yet.
+    const trial = await this.#subscribe(() => {});
+    trial.unsubscribe();
+  }
+
+  /** Rejects with `BEHEST_SOURCE_OPEN` when the server refuses it. */
+  async #subscribe(take: (message: Msg) => void): Promise<Subscription> {
+    const linked = this.#linked;
+    if (linked === undefined) throw new BridgeError("BEHEST_SOURCE_OPEN", `${this.name}: it was closed`);
+    const subscription = linked.connection.subscribe(this.#link.spec.subject, {
+      callback: (error, message) => {
+        if (error === null) take(message);
+        else this.#fault = natsReason(error);
+        this.#bell.ring();
+      },
+    });
+    // The server's answer comes behind its refusal.
+    await linked.connection.flush();
+    if (this.#fault === undefined) return subscription;
+    const fault = this.#fault;
+    await this.close();
+    throw new BridgeError("BEHEST_SOURCE_OPEN", `${this.name}: ${fault}`);
   }
 
   #take(message: Msg): void {

@@ -1,4 +1,4 @@
-import type { StateStore } from "../../state/store.ts";
+import { relativesOf, type Relative, type StateStore } from "../../state/store.ts";
 import { consumerName } from "./consumer.ts";
 import { JetStreamSource } from "./jetstream.ts";
 import { KvStore } from "./kv-store.ts";
@@ -17,7 +17,11 @@ export interface NatsInputOptions extends LinkOptions {
 export function natsInput(
   spec: NatsSpec,
   options: NatsInputOptions,
-): { readonly source: JetStreamSource; readonly store: StateStore } {
+): {
+  readonly source: JetStreamSource;
+  readonly store: StateStore;
+  readonly relatives: readonly Relative[];
+} {
   const { log, clock, random, shard } = options;
   const link = new NatsLink(spec, options);
   const consumer = consumerName(spec.durable, shard);
@@ -28,5 +32,8 @@ export function natsInput(
   });
   const isReplaced = () => store.isReplaced();
   const source = new JetStreamSource(link, { consumer, log, clock, random, isReplaced });
-  return { source, store };
+  const relatives = relativesOf(shard).map(
+    (other) => new KvStore(link, { owner: consumerName(spec.durable, other), log, acknowledge: () => {} }),
+  );
+  return { source, store, relatives };
 }

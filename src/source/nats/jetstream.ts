@@ -6,9 +6,18 @@ import type { Log } from "../../log.ts";
 import type { Delivery, LogSource, Reading } from "../source.ts";
 import { apiCode, natsReason, outsideOf, STREAM_NOT_FOUND } from "./answer.ts";
 import { Bell, unlessAborted } from "./bell.ts";
-import { lastDelivered, makeConsumer, streamFacts, type Consumer, type StreamFacts } from "./consumer.ts";
+import {
+  consumerInfo,
+  makeConsumer,
+  streamFacts,
+  subjectFault,
+  tryConsumer,
+  type Consumer,
+  type StreamFacts,
+} from "./consumer.ts";
 import { Ledger } from "./ledger.ts";
 import { streamInfo, type Linked, type NatsLink } from "./link.ts";
+import { Losses } from "./losses.ts";
 import { parsePosition } from "./position.ts";
 import { Puller } from "./puller.ts";
 
@@ -18,8 +27,6 @@ const LOOK_MS = 500;
 const LOOK_AGAIN_MS = 50;
 const MIN_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
-/** Least time between two warnings about messages that are gone. */
-const LOSS_WARNING_MS = 10_000;
 const ACK = Buffer.from("+ACK");
 
 export interface JetStreamOptions {
@@ -55,6 +62,7 @@ export class JetStreamSource implements LogSource {
   readonly timed = true;
   readonly #link: NatsLink;
   readonly #options: JetStreamOptions;
+  #prepared: Promise<void> | undefined;
   #linked: Linked | undefined;
   #stopListening = () => {};
   #ledger = new Ledger({ stream: "", life: 0, next: 1, unused: [], appendedMs: 0 });
@@ -67,9 +75,7 @@ export class JetStreamSource implements LogSource {
   /** The last sequence that the server handed out to an earlier life. */
   #handedOutBefore = 0;
   #redelivered = 0;
-  #lost = 0;
-  #lostTold = 0;
-  #lostToldMs = Number.NEGATIVE_INFINITY;
+  readonly #losses: Losses;
   readonly #bell = new Bell();
   #isClosed = false;
 
@@ -77,36 +83,47 @@ export class JetStreamSource implements LogSource {
     this.name = `${link.server}/${link.spec.stream}/${options.consumer}`;
     this.#link = link;
     this.#options = options;
+    this.#losses = new Losses(this.name, options);
   }
 
   /** Messages that were gone before they could be handed out; at most so many where others share the stream. */
   get lost(): number {
-    return this.#lost;
+    return this.#losses.count;
   }
 
   get redelivered(): number {
     return this.#redelivered;
   }
 
+  prepare(): Promise<void> {
+    this.#prepared ??= this.#opening(async () => {
+      const linked = await this.#link.hold();
+      this.#linked = linked;
+      this.#stopListening = this.#link.onChange(() => this.#bell.ring());
+      const stream = await streamInfo(this.#link, linked.manager, this.#options.log);
+      const fault = subjectFault(stream, this.#link.spec.subject);
+      if (fault !== undefined) throw new BridgeError("BEHEST_SOURCE_OPEN", `${this.name}: ${fault}`);
+      await tryConsumer(this.#link, linked, { name: this.#options.consumer, stream });
+    });
+    return this.#prepared;
+  }
+
   async open(position?: string): Promise<void> {
-    const known = position === undefined ? undefined : parsePosition(position);
-    const linked = await this.#link.hold();
-    this.#linked = linked;
-    this.#stopListening = this.#link.onChange(() => this.#bell.ring());
+    const known = position === undefined ? undefined : parsePosition(position, this.name);
+    await this.prepare();
+    const linked = this.#linked;
+    if (linked === undefined) throw new BridgeError("BEHEST_SOURCE_OPEN", `${this.name}: it was closed`);
     const { spec } = this.#link;
-    try {
+    await this.#opening(async () => {
       const info = await streamInfo(this.#link, linked.manager, this.#options.log);
       const { created, firstSequence } = streamFacts(info, spec.subject);
       this.#ledger = new Ledger(
         known ?? { stream: created, life: 0, next: firstSequence, unused: [], appendedMs: 0 },
       );
-      this.#handedOutBefore = await lastDelivered(this.#link, linked.manager, this.#options.consumer);
+      const before = await consumerInfo(this.#link, linked.manager, this.#options.consumer);
+      this.#handedOutBefore = before?.delivered.stream_seq ?? 0;
       this.#reader = await this.#make(linked, info);
-    } catch (error) {
-      await this.close();
-      if (error instanceof BridgeError) throw error;
-      throw new BridgeError("BEHEST_SOURCE_OPEN", `${this.name}: ${natsReason(error)}`, { cause: error });
-    }
+    });
   }
 
   async next(signal: AbortSignal): Promise<Reading | undefined> {
@@ -120,7 +137,7 @@ export class JetStreamSource implements LogSource {
     return undefined;
   }
 
-  positionOf(last: string, unused: readonly string[]): string {
+  positionOf(last: string | undefined, unused: readonly string[]): string {
     return this.#ledger.positionOf(last, unused);
   }
 
@@ -155,6 +172,17 @@ export class JetStreamSource implements LogSource {
     if (this.#linked === undefined) return;
     this.#linked = undefined;
     await this.#link.release();
+  }
+
+  /** Lets go of everything when `work` fails. */
+  async #opening(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      await this.close();
+      if (error instanceof BridgeError) throw error;
+      throw new BridgeError("BEHEST_SOURCE_OPEN", `${this.name}: ${natsReason(error)}`, { cause: error });
+    }
   }
 
   /** One try at something to hand out. Rejects only when there will never be any more. */
@@ -258,12 +286,21 @@ export class JetStreamSource implements LogSource {
   }
 
   async #take(linked: Linked, { puller }: Reader): Promise<readonly Delivery[]> {
-    const deliveries: Delivery[] = [];
+    const pulled = puller.take();
     const gaps: (readonly [after: number, before: number])[] = [];
-    for (const { sequence, appendedMs, message } of puller.take()) {
-      const { cursor } = this.#ledger;
+    let { cursor } = this.#ledger;
+    for (const { sequence } of pulled) {
       if (sequence > cursor + 1) gaps.push([cursor, sequence]);
-      if (sequence <= Math.max(cursor, this.#handedOutBefore)) this.#redelivered += 1;
+      cursor = Math.max(cursor, sequence);
+    }
+    // Asked first: what is counted as lost and what the position is behind are the same at any moment.
+    const dropped = gaps.length > 0 ? await this.#droppedBelow(linked) : 0;
+    for (const [after, before] of gaps) {
+      this.#countLost(this.#ledger.missing(after, Math.min(before, dropped)));
+    }
+    const deliveries: Delivery[] = [];
+    for (const { sequence, appendedMs, message } of pulled) {
+      if (sequence <= Math.max(this.#ledger.cursor, this.#handedOutBefore)) this.#redelivered += 1;
       const reply = message.reply ?? "";
       const verdict = this.#ledger.take({ sequence, appendedMs, reply });
       if (verdict.kind === "used") this.#link.send(reply, ACK);
@@ -276,22 +313,16 @@ export class JetStreamSource implements LogSource {
         outside: outsideOf(message.headers),
       });
     }
-    if (gaps.length > 0) await this.#countGaps(linked, gaps);
     if (deliveries.length > 0) this.#noteSuccess();
     return deliveries;
   }
 
   /** Where others have a part in the stream, sequences may be theirs: only what it has dropped can be ours. */
-  async #countGaps(linked: Linked, gaps: readonly (readonly [number, number])[]): Promise<void> {
+  async #droppedBelow(linked: Linked): Promise<number> {
+    if (this.#stream?.isAllOurs !== false) return Number.POSITIVE_INFINITY;
     const { spec } = this.#link;
-    let dropped = Number.POSITIVE_INFINITY;
-    if (this.#stream?.isAllOurs === false) {
-      const info = await this.#ask(() => linked.manager.streams.info(spec.stream)).catch(() => undefined);
-      dropped = info === undefined ? 0 : streamFacts(info, spec.subject).firstSequence;
-    }
-    for (const [after, before] of gaps) {
-      this.#countLost(this.#ledger.missing(after, Math.min(before, dropped)));
-    }
+    const info = await this.#ask(() => linked.manager.streams.info(spec.stream)).catch(() => undefined);
+    return info === undefined ? 0 : streamFacts(info, spec.subject).firstSequence;
   }
 
   /** Asks the server whether anything is left, and says so when there is not. */
@@ -329,16 +360,7 @@ export class JetStreamSource implements LogSource {
   }
 
   #countLost(count: number): void {
-    this.#lost += count;
-    const nowMs = this.#options.clock.now();
-    if (this.#lost === this.#lostTold || nowMs - this.#lostToldMs < LOSS_WARNING_MS) return;
-    const most = this.#stream?.isAllOurs === false ? "at most " : "";
-    this.#options.log.warn("the stream has dropped messages before they were read", {
-      ...this.#facts(),
-      count: `${most}${this.#lost - this.#lostTold}`,
-    });
-    this.#lostTold = this.#lost;
-    this.#lostToldMs = nowMs;
+    this.#losses.add(count, this.#stream?.isAllOurs !== false);
   }
 
   #retryLater(reason: string): void {

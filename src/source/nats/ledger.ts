@@ -34,7 +34,6 @@ export class Ledger {
   readonly position: NatsPosition;
   #cursor: number;
   #appendedMs: number;
-  #committedMs: number;
   /** In ascending sequence. */
   readonly #handedOut = new Map<number, HandedOut>();
 
@@ -42,7 +41,6 @@ export class Ledger {
     this.position = position;
     this.#cursor = startOf(position) - 1;
     this.#appendedMs = position.appendedMs;
-    this.#committedMs = position.appendedMs;
   }
 
   /** The highest sequence that came, or is known to come no more. */
@@ -98,7 +96,6 @@ export class Ledger {
     const handedOut = life === this.position.life ? this.#handedOut.get(sequence) : undefined;
     if (handedOut === undefined) return undefined;
     this.#handedOut.delete(sequence);
-    this.#committedMs = Math.max(this.#committedMs, handedOut.appendedMs);
     return handedOut.reply;
   }
 
@@ -109,22 +106,28 @@ export class Ledger {
     return sequenceSet([...handedOut, ...toCome]);
   }
 
-  /** See `LogSource.positionOf`. Of a life that is over nothing can be read again, whatever is not used of it. */
-  positionOf(last: string, unused: readonly string[]): string {
-    const { life, sequence } = parseDeliveryId(last);
-    if (life !== this.position.life) return formatPosition(this.position);
-    const ids = unused.map(parseDeliveryId).filter((id) => id.life === life);
-    // What an earlier life left unused behind `last` still is.
-    const later = sequencesFrom(this.position.unused, sequence + 1);
-    const set = sequenceSet([...ids.map((id) => id.sequence), ...later]);
-    const first = set[0] ?? sequence;
-    const beforeMs = first > this.#cursor ? this.#appendedMs : this.#committedMs;
+  /**
+   * See `LogSource.positionOf`. It is behind everything that came, or will come no more: what went before it
+   * could be handed out is so no longer expected by the next life, and not missed again.
+   */
+  positionOf(last: string | undefined, unused: readonly string[]): string {
+    const { stream, life } = this.position;
+    const taken = last === undefined ? undefined : parseDeliveryId(last);
+    // Of a life that is over nothing can be read again, whatever is not used of it.
+    const lastTaken = taken?.life === life ? taken.sequence : 0;
+    const set = sequenceSet([
+      ...unused.map(parseDeliveryId).flatMap((id) => (id.life === life ? [id.sequence] : [])),
+      ...[...this.#handedOut.keys()].filter((sequence) => sequence > lastTaken),
+      ...sequencesFrom(this.position.unused, this.#cursor + 1),
+    ]);
+    const first = set[0];
+    const handedOut = first === undefined ? undefined : this.#handedOut.get(first);
     return formatPosition({
-      stream: this.position.stream,
+      stream,
       life,
-      next: Math.max(sequence + 1, this.position.next),
+      next: Math.max(this.#cursor + 1, this.position.next),
       unused: set,
-      appendedMs: this.#handedOut.get(first)?.appendedMs ?? beforeMs,
+      appendedMs: handedOut?.appendedMs ?? this.#appendedMs,
     });
   }
 }

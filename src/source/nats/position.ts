@@ -84,8 +84,8 @@ export function formatPosition({ unused, ...position }: NatsPosition): string {
   return JSON.stringify({ ...position, unused: steps });
 }
 
-/** Reads what `formatPosition` wrote; throws `BEHEST_STATE_OPEN` for anything else. */
-export function parsePosition(text: string): NatsPosition {
+/** Reads what `formatPosition` wrote, for a source of this name; throws `BEHEST_SOURCE_OPEN` for anything else. */
+export function parsePosition(text: string, source: string): NatsPosition {
   const position = readJson(text) as Partial<Record<keyof NatsPosition, unknown>> | null | undefined;
   const { stream, life, next, unused, appendedMs } = position ?? {};
   if (
@@ -98,8 +98,8 @@ export function parsePosition(text: string): NatsPosition {
     !unused.every(isCount)
   ) {
     throw new BridgeError(
-      "BEHEST_STATE_OPEN",
-      "the position in the state is none of a JetStream source; expected the state of this source, or none",
+      "BEHEST_SOURCE_OPEN",
+      `${source}: the position in the state is none of a JetStream source; expected the state of this source, or none`,
     );
   }
   const ranges: number[] = [];

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { outsideOf, parseReply } from "../../../src/source/nats/answer.ts";
 import { bucketOf } from "../../../src/source/nats/bucket.ts";
 import type { Chunk } from "../../../src/source/nats/chunk-log.ts";
-import { isWithin } from "../../../src/source/nats/consumer.ts";
+import { isWithin, overlap } from "../../../src/source/nats/consumer.ts";
 import { CHUNK_REFERENCE_BYTES, formatHead, parseHead } from "../../../src/source/nats/head.ts";
 
 const TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -104,4 +104,21 @@ describe("the head of a state", () => {
     expect(() => parseHead(text, "KV_x/y")).toThrow(refusal);
     expect(() => parseHead(text, "KV_x/y")).toThrow("to begin anew");
   });
+});
+
+test.each([
+  ["a.b", "a.b", true],
+  ["a.b", "a.c", false],
+  ["a.b", "a", false],
+  ["a.b", "a.*", true],
+  ["a.*", "*.b", true],
+  ["a.*", "b.*", false],
+  ["a.*.c", "*.b.d", false],
+  ["a.>", "a.b.c", true],
+  ["a.>", "a", false],
+  ["a.>", "b.>", false],
+  ["*.b", "a.>", true],
+  [">", "a", true],
+])("%s and %s have a subject in common: %s", (one, other, expected) => {
+  expect([overlap(one, other), overlap(other, one)]).toEqual([expected, expected]);
 });

@@ -162,6 +162,7 @@ describe("a log of chunks", () => {
         0,
       );
       const bytes = [...shelf.texts.values()].reduce((sum, text) => sum + text.length, 0);
+      expect(log.bytes).toBe(bytes);
       expect(bytes).toBeLessThan(2 * live + OPTIONS.slackBytes + 2 * OPTIONS.chunkBytes);
       expect(log.chunks.length).toBeLessThanOrEqual(OPTIONS.maxChunks + 1);
     }

@@ -11,6 +11,8 @@ import {
   upTo,
 } from "../../../src/source/nats/position.ts";
 
+const positionIn = (text: string) => parsePosition(text, "source");
+
 const POSITION = { stream: "2026-01-01T00:00:00Z", life: 0, next: 20, unused: [3, 5, 9, 9], appendedMs: 7 };
 
 test("a set of sequences is its ranges", () => {
@@ -54,7 +56,7 @@ test("expected is what is not used, and everything from the next one on", () => 
 test("a position is read as it was written", () => {
   for (const unused of [[], [1, 19], [3, 5, 9, 9], [19, 19]]) {
     const position = { ...POSITION, unused };
-    expect(parsePosition(formatPosition(position))).toEqual(position);
+    expect(positionIn(formatPosition(position))).toEqual(position);
   }
 });
 
@@ -69,5 +71,5 @@ test.each([
   ["half a range", '{"stream":"x","life":0,"next":3,"unused":[1],"appendedMs":0}'],
   ["nothing", "null"],
 ])("a position that is %s is refused", (_, text) => {
-  expect(() => parsePosition(text)).toThrow(expect.objectContaining({ code: "BEHEST_STATE_OPEN" }));
+  expect(() => positionIn(text)).toThrow(expect.objectContaining({ code: "BEHEST_SOURCE_OPEN" }));
 });
