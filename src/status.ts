@@ -16,6 +16,8 @@ export interface SourceStatus {
   readonly waitsFor: "source" | "export";
   readonly forSeconds: number;
   readonly reachable: boolean;
+  /** Why a broker refuses to be read, in its words, until somebody does something about it. */
+  readonly refusal: string | undefined;
   /** The state could be written the last time; undefined without one. */
   readonly written: boolean | undefined;
 }
@@ -28,5 +30,6 @@ export function sourceStatusOf(lane: Lane, isWritten: boolean): SourceStatus {
   const { source, committer } = lane;
   const { waitsFor, forSeconds } = lane.waiting();
   const reachable = !source.timed || waitsFor === "export" || forSeconds <= UNREACHABLE_SECONDS;
-  return { source: source.name, waitsFor, forSeconds, reachable, written: committer && isWritten };
+  const { name, refusal } = source;
+  return { source: name, waitsFor, forSeconds, reachable, refusal, written: committer && isWritten };
 }

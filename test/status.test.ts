@@ -11,7 +11,7 @@ import type { Reading, Source } from "../src/source/source.ts";
 import { sourceStatusOf } from "../src/status.ts";
 
 /** A lane over a source that answers once, and then only when its reading is stopped. */
-function laneOver(timed: boolean, room = () => Promise.resolve()) {
+function laneOver(timed: boolean, room = () => Promise.resolve(), more: Partial<Source> = {}) {
   let nowMs = 1_000_000;
   const readings: Reading[] = [{ kind: "caught_up" }];
   const source: Source = {
@@ -25,6 +25,7 @@ function laneOver(timed: boolean, room = () => Promise.resolve()) {
       return new Promise((resolve) => signal.addEventListener("abort", () => resolve(undefined)));
     },
     close: () => Promise.resolve(),
+    ...more,
   };
   const pipeline = new Pipeline({
     decoder: new Decoder(),
@@ -78,6 +79,12 @@ test("a source is not to blame while its events wait for the backend", async () 
     reachable: true,
   });
   room.resolve();
+  await end();
+});
+
+test("a broker that refuses to be read is told of in its words", async () => {
+  const { lane, end } = laneOver(true, undefined, { refusal: "OOM command not allowed" });
+  expect(sourceStatusOf(lane, true)).toMatchObject({ reachable: true, refusal: "OOM command not allowed" });
   await end();
 });
 

@@ -21,7 +21,8 @@ export interface FillOptions {
 /**
  * Puts the lines of a source of bytes, opened already, into a journal until it ends, and finishes the
  * journal then; half a line at a stop is no line. While the journal is full or cannot be written the source
- * is not read, which holds up its writer. Rejects with `BEHEST_STATE_REPLACED` and `BEHEST_SOURCE_READ`.
+ * is not read, which holds up its writer. Rejects with `BEHEST_STATE_REPLACED`, and with
+ * `BEHEST_SOURCE_READ` also when a stop came before all that was read could be written.
  */
 export async function fillJournal(source: Source, journal: Journal, options: FillOptions): Promise<void> {
   const { clock, signal, maxLineBytes } = options;
@@ -38,8 +39,13 @@ export async function fillJournal(source: Source, journal: Journal, options: Fil
     });
   let splitter = newSplitter();
   const append = async () => {
-    await appendAll(lines, journal, options);
+    const left = await appendAll(lines, journal, options);
     lines = [];
+    if (left === 0) return;
+    throw new BridgeError(
+      "BEHEST_SOURCE_READ",
+      `${source.name}: ${left} lines that were read could not be written to the journal before the stop, and are lost`,
+    );
   };
   for (;;) {
     const reading = await source.next(signal);
@@ -57,16 +63,20 @@ export async function fillJournal(source: Source, journal: Journal, options: Fil
   if (!signal.aborted) journal.finish();
 }
 
-/** As often as it takes, until the signal is aborted; a few at a time where there is no room for all. */
+/**
+ * As often as it takes, until the signal is aborted; a few at a time where there is no room for all. Gives how many
+ * are left then.
+ */
 async function appendAll(
   all: readonly JournalEntry[],
   journal: Journal,
   { clock, log, signal }: FillOptions,
-): Promise<void> {
+): Promise<number> {
   let waitMs = FIRST_WAIT_MS;
   let complaint = "";
   let atOnce = all.length;
-  for (let done = 0; done < all.length && !signal.aborted;) {
+  let done = 0;
+  while (done < all.length && !signal.aborted) {
     const lines = all.slice(done, done + atOnce);
     try {
       if ((await journal.append(lines)) === "appended") done += lines.length;
@@ -84,8 +94,10 @@ async function appendAll(
       waitMs = Math.min(2 * waitMs, MAX_WAIT_MS);
     }
   }
-  if (complaint === "" || signal.aborted) return;
-  log.info("The journal can be written again", { journal: journal.path });
+  if (complaint !== "" && !signal.aborted) {
+    log.info("The journal can be written again", { journal: journal.path });
+  }
+  return all.length - done;
 }
 
 /** Until the journal changes, so many milliseconds have passed, or the signal is aborted. */

@@ -35,7 +35,11 @@ export function journalSource(name: string, journal: Journal, options: JournalSo
 export function cuttingStore(store: StateStore, source: Pick<JournalSource, "acknowledge">): StateStore {
   return {
     name: store.name,
+    get bytes() {
+      return store.bytes;
+    },
     open: () => store.open(),
+    peek: (key) => store.peek(key),
     async commit(change) {
       await store.commit(change);
       await source.acknowledge(change.used);
@@ -56,7 +60,7 @@ export function journalEntry({
   outside,
   appendedMs,
   wholeBytes,
-}: Omit<Delivery, "id">): JournalEntry {
+}: Omit<Delivery, "id"> & { readonly appendedMs: number }): JournalEntry {
   const beside: Beside = { ...(outside && { around: outside }), ...(wholeBytes && { wholeBytes }) };
   const isBare = outside === undefined && wholeBytes === undefined;
   return { payload, appendedMs, outside: isBare ? undefined : JSON.stringify(beside) };
@@ -128,12 +132,14 @@ class JournalReading implements JournalSource {
 
   positionOf(last: string, unused: readonly string[]): string {
     let before = 0;
-    const distances = unused.map(Number).map((position) => {
+    // What an earlier life left unused and has not come again is behind everything that was handed out.
+    const distances = [...unused.map(Number), ...this.#again].map((position) => {
       const distance = position - before;
       before = position;
       return distance;
     });
-    return JSON.stringify({ last: Number(last), unused: distances } satisfies SavedPosition);
+    const newest = Math.max(Number(last), this.#last);
+    return JSON.stringify({ last: newest, unused: distances } satisfies SavedPosition);
   }
 
   lag(): Promise<number> {

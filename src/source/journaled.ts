@@ -9,14 +9,16 @@ import { openJournal, type Journal } from "../state/journal.ts";
 import type { StateStore } from "../state/store.ts";
 import { fillJournal } from "./fill-journal.ts";
 import { cuttingStore, journalSource, type JournalSource } from "./journal.ts";
-import type { LogSource, Reading } from "./source.ts";
+import type { LogSource, Reading, Source } from "./source.ts";
 import { streamSource } from "./stream.ts";
 
 /** Events that nobody can be asked for again, on their way into a journal. */
 export interface Inflow {
   readonly name: string;
   readonly keepsOrder: boolean;
-  /** Finds out what can go wrong before a state is taken over from an older process. Rejects with `BEHEST_SOURCE_OPEN`. */
+  /** See `Source.refused`. */
+  readonly refused?: Source["refused"];
+  /** See `Source.prepare`: two processes cannot listen on one port, and the second must not take the state of the first. */
   prepare(): Promise<void>;
   /**
    * Fills the journal until the signal is aborted or nothing more will come. Rejects with `BEHEST_SOURCE_READ`
@@ -42,7 +44,7 @@ export interface JournaledOptions {
 
 /**
  * What flows in goes to a journal in the state directory first, and is read from there like any log (DESIGN 8);
- * the state of the reading is beside it. To be opened in this order: the store, the source.
+ * the state of the reading is beside it. To be opened in this order: the source is prepared, the store, the source.
  */
 export function journaledInput(
   inflow: Inflow,
@@ -50,13 +52,7 @@ export function journaledInput(
 ): { readonly source: LogSource; readonly store: StateStore } {
   const { stateDir, stateName, clock } = options;
   const source = new JournaledSource(inflow, options);
-  const store = cuttingStore(stateDirectory(stateDir, stateName, { clock }), source);
-  const open = async () => {
-    // Two processes cannot listen on one port: the second must not take the state of the first and then fail.
-    await source.prepare();
-    return store.open();
-  };
-  return { source, store: { ...store, open } };
+  return { source, store: cuttingStore(stateDirectory(stateDir, stateName, { clock }), source) };
 }
 
 /** Standard input or another byte stream. What does not fit into a full journal stays in the pipe and holds up its writer. */
@@ -104,6 +100,10 @@ class JournaledSource implements LogSource {
     return this.#inflow.keepsOrder;
   }
 
+  get refused(): Source["refused"] {
+    return this.#inflow.refused;
+  }
+
   prepare(): Promise<void> {
     this.#prepared ??= this.#inflow.prepare();
     return this.#prepared;
@@ -129,8 +129,11 @@ class JournaledSource implements LogSource {
   async next(signal: AbortSignal): Promise<Reading | undefined> {
     this.#follow(signal);
     const reading = await this.#opened.next(this.#stop.signal);
-    if (reading === undefined && this.#failure !== undefined) throw this.#failure;
-    return reading;
+    if (reading !== undefined) return reading;
+    // What was read and is not in the journal by now is lost, and has to be told.
+    await this.#filling;
+    if (this.#failure !== undefined) throw this.#failure;
+    return undefined;
   }
 
   positionOf(last: string, unused: readonly string[]): string {

@@ -58,7 +58,7 @@ export function streamSource(name: string, stream: Readable): Source {
       // The error listener stays: a stream that is being destroyed may still report one.
       stream.off("readable", onChange).off("end", onEnd).off("close", onEnd);
       stream.destroy();
-      ended = true;
+      onEnd();
       return Promise.resolve();
     },
   };

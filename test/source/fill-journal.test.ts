@@ -3,12 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { afterAll, expect, test } from "vitest";
+import { until } from "../bridge/turns.ts";
 import { systemClock } from "../../src/clock.ts";
 import { fillJournal } from "../../src/source/fill-journal.ts";
 import { journalSource } from "../../src/source/journal.ts";
 import { streamSource } from "../../src/source/stream.ts";
 import { openJournal, type Journal, type JournalOptions } from "../../src/state/journal.ts";
-import { readAll } from "../state/journals.ts";
+import { entrySize, readAll } from "../state/journals.ts";
 import { keptLog } from "./reader.ts";
 
 const root = mkdtempSync(join(tmpdir(), "behest-otel-fill-"));
@@ -20,10 +21,13 @@ function open(options: Partial<JournalOptions> = {}): Promise<Journal> {
   return openJournal(join(root, String((count += 1))), { clock: systemClock, log, groupMs: 0, ...options });
 }
 
+/** How much a stream asks for before it is asked. */
+const BUFFERED_BYTES = 100;
+
 /** A stream that is being put into a journal. */
 async function filling(journal: Journal, maxLineBytes?: number) {
   const stop = new AbortController();
-  const stream = new PassThrough({ highWaterMark: 100 });
+  const stream = new PassThrough({ highWaterMark: BUFFERED_BYTES });
   const bytes = streamSource("stdin", stream);
   await bytes.open();
   const options = { clock: systemClock, log, signal: stop.signal, ...(maxLineBytes && { maxLineBytes }) };
@@ -86,30 +90,39 @@ test("half a line at a stop is no line, and the journal is not at its end", asyn
 });
 
 test("a full journal holds up the writer until there is room, and loses nothing", async () => {
-  const journal = await open({ maxBytes: 200 });
+  const MAX_BYTES = 200;
+  // What waits in the stream, and what moves up while that is read; far less than all.
+  const READING_BYTES = 2 * BUFFERED_BYTES;
+  const journal = await open({ maxBytes: MAX_BYTES });
   const { stream, done } = await filling(journal);
   const lines = Array.from({ length: 50 }, (_, n) => `line ${n}`);
+  const texts = lines.map((line) => `${line}\n`);
+  let written = 0;
+  for (const text of texts) {
+    written += text.length;
+    stream.write(text);
+  }
+  const pulled = () => written - stream.readableLength - stream.writableLength;
   const got: string[] = [];
-  const writing = (async () => {
-    for (const line of lines) {
-      if (stream.write(`${line}\n`)) continue;
-      await new Promise((resolve) => {
-        stream.once("drain", resolve);
-      });
-    }
-    stream.end();
-  })();
+  let held = 0;
   for (let at = 0; got.length < lines.length;) {
-    expect(journal.bytes).toBeLessThanOrEqual(200);
+    const isFull = () => journal.bytes + entrySize("line 49") > MAX_BYTES;
+    await until(() => isFull() || pulled() === written, "the journal is full");
+    // Not before: a stream that has ended hands out all it has at once.
+    if (pulled() === written) stream.end();
+    // Whoever read on would have all of it by now.
+    for (let turns = 0; turns < 50; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+    const journaled = got.length + (await readAll(journal, at)).texts.length;
+    expect(pulled() - texts.slice(0, journaled).join("").length).toBeLessThanOrEqual(READING_BYTES);
+    expect(journal.bytes).toBeLessThanOrEqual(MAX_BYTES);
+    if (pulled() < written) held += 1;
     const { entries, next } = await journal.read(at);
     got.push(...entries.map(({ payload }) => payload.toString()));
     at = next;
     await journal.cut(at);
-    await new Promise((resolve) => {
-      setImmediate(resolve);
-    });
   }
-  await Promise.all([writing, done]);
+  await done;
   expect(got).toEqual(lines);
+  expect(held).toBeGreaterThan(3);
   await journal.close();
 });

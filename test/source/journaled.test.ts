@@ -22,7 +22,6 @@ interface Life {
   readonly source: LogSource;
   readonly store: StateStore;
   readonly signal: AbortSignal;
-  readonly stop: () => void;
 }
 
 /** One life of a process that reads standard input with this state directory. */
@@ -37,8 +36,8 @@ async function begin(stateDir: string): Promise<Life> {
   const records = new Map<string, string>();
   for await (const [key, value] of await store.open()) records.set(key, value);
   await source.open(records.get("position"));
-  const stop = new AbortController();
-  return { stdin, source, store, signal: stop.signal, stop: () => stop.abort() };
+  const { signal } = new AbortController();
+  return { stdin, source, store, signal };
 }
 
 async function end({ source, store }: Life): Promise<void> {
@@ -135,21 +134,6 @@ test("a process whose state a newer one has taken over reads no further", async 
   expect(textsOf(await take(newer, 2))).toEqual(["one", "three"]);
   await end(older);
   await end(newer);
-});
-
-test("a stop ends the reading at once and for good, and what is in the journal stays there", async () => {
-  const path = directory();
-  const life = await begin(path);
-  life.stdin.write("one\n");
-  expect(await take(life, 1)).toHaveLength(1);
-  const waiting = take(life, 1);
-  life.stop();
-  expect(await waiting).toEqual([]);
-  expect(await life.source.next(life.signal)).toBeUndefined();
-  await end(life);
-  const next = await begin(path);
-  expect(textsOf(await take(next, 1))).toEqual(["one"]);
-  await end(next);
 });
 
 test("what was never opened can be closed", async () => {

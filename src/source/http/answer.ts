@@ -1,5 +1,7 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 
+import type { Refused } from "./refused.ts";
+
 /** Why a request is not taken. */
 export interface Refusal {
   readonly status: 400 | 401 | 403 | 404 | 405 | 413 | 415 | 429 | 500 | 501 | 503;
@@ -9,11 +11,14 @@ export interface Refusal {
 }
 
 /**
- * Refuses a request, also in the middle of its body: the rest is read and forgotten, as long as the timeout of a
+ * Refuses a request and counts it, also in the middle of its body: the rest is read and forgotten, as long as the timeout of a
  * request allows, because whoever is cut off while sending does not get to see the answer.
  */
-export function refuse(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): FastifyReply {
-  const { status, message, headers } = refusal;
+export function refuse(
+  { request, reply, refused }: { request: FastifyRequest; reply: FastifyReply; refused: Refused },
+  { status, message, headers }: Refusal,
+): FastifyReply {
+  refused.answered(status);
   letGo(request, reply);
   return answer(reply, status, { error: message }, headers);
 }

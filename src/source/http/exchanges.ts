@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 
+import type { Refused } from "./refused.ts";
+
 interface Exchange {
   /** Of its connection, from 1. */
   readonly count: number;
@@ -12,10 +14,12 @@ interface Exchange {
 /** The latest request of every connection: what an error on the connection is about, and how many there were. */
 export class Exchanges {
   readonly #maxRequests: number;
+  readonly #refused: Refused;
   readonly #latest = new WeakMap<Duplex, Exchange>();
 
-  constructor(maxRequests: number) {
+  constructor(maxRequests: number, refused: Refused) {
     this.#maxRequests = maxRequests;
+    this.#refused = refused;
   }
 
   /** False for a request that is too many on its connection, which is about to be closed: it stays unanswered. */
@@ -46,10 +50,11 @@ export class Exchanges {
       socket.destroy();
       return;
     }
-    const [status, message] = ANSWERS[code] ?? ["400 Bad Request", "this is no HTTP/1.1 request"];
+    const { status, reason, message } = ANSWERS[code] ?? NO_REQUEST;
+    this.#refused.answered(status);
     const body = JSON.stringify({ error: message });
     socket.end(
-      `HTTP/1.1 ${status}\r\ncontent-type: application/json; charset=utf-8\r\ncache-control: no-store\r\n` +
+      `HTTP/1.1 ${status} ${reason}\r\ncontent-type: application/json; charset=utf-8\r\ncache-control: no-store\r\n` +
         `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
       () => socket.destroy(),
     );
@@ -69,8 +74,24 @@ export class Exchanges {
 
 const LATE = "ERR_HTTP_REQUEST_TIMEOUT";
 
-const ANSWERS: Readonly<Record<string, readonly [status: string, message: string] | undefined>> = {
-  [LATE]: ["408 Request Timeout", "the request did not come in time"],
-  HPE_HEADER_OVERFLOW: ["431 Request Header Fields Too Large", "the headers have more than 16 KiB"],
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: ["413 Content Too Large", "the extensions of a chunk have more than 16 KiB"],
+interface Answer {
+  readonly status: 400 | 408 | 413 | 431;
+  readonly reason: string;
+  readonly message: string;
+}
+
+const NO_REQUEST: Answer = { status: 400, reason: "Bad Request", message: "this is no HTTP/1.1 request" };
+
+const ANSWERS: Readonly<Record<string, Answer | undefined>> = {
+  [LATE]: { status: 408, reason: "Request Timeout", message: "the request did not come in time" },
+  HPE_HEADER_OVERFLOW: {
+    status: 431,
+    reason: "Request Header Fields Too Large",
+    message: "the headers have more than 16 KiB",
+  },
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: {
+    status: 413,
+    reason: "Content Too Large",
+    message: "the extensions of a chunk have more than 16 KiB",
+  },
 };

@@ -4,6 +4,7 @@ import type { Reading, Source } from "../source.ts";
 import type { Protection } from "./exposure.ts";
 import { Intake } from "./intake.ts";
 import { HTTP_LIMITS, type HttpLimits } from "./limits.ts";
+import { Refused } from "./refused.ts";
 import type { Listening } from "./server.ts";
 import { urlText, type HttpSpec } from "./url.ts";
 
@@ -19,7 +20,7 @@ const CAUGHT_UP_MS = 500;
 
 /**
  * Events that are posted over HTTP, at most once: an answer of 202 says that they wait in the memory of this
- * process. Senders are held up with 429 while nobody reads.
+ * process. Senders are held up with 429 while nobody reads, and with 503 from `prepare` to `open`.
  *
  * Once the signal of `next` is aborted nothing more is taken, and all that was answered with 202 is still handed
  * out before the end.
@@ -35,6 +36,8 @@ class HttpSource implements Source {
   readonly #options: HttpSourceOptions;
   readonly #limits: HttpLimits;
   readonly #intake: Intake;
+  readonly #refused = new Refused();
+  #prepared: Promise<void> | undefined;
   #listening: Listening | undefined;
   #isClosed = false;
   #saidCaughtUp = false;
@@ -55,18 +58,18 @@ class HttpSource implements Source {
     return urlText(this.#spec, this.#listening?.port ?? this.#spec.port);
   }
 
+  get refused(): Source["refused"] {
+    return this.#refused.counts;
+  }
+
+  prepare(): Promise<void> {
+    this.#prepared ??= this.#listen();
+    return this.#prepared;
+  }
+
   async open(): Promise<void> {
-    // Whoever takes no events over HTTP does not load what that needs.
-    const { listen } = await import("./server.ts");
-    const { protection, log } = this.#options;
-    const listening = await listen(this.#spec, {
-      protection,
-      log,
-      limits: this.#limits,
-      intake: this.#intake,
-    });
-    if (this.#isClosed) await listening.close();
-    else this.#listening = listening;
+    await this.prepare();
+    this.#intake.begin();
   }
 
   async next(signal: AbortSignal): Promise<Reading | undefined> {
@@ -96,6 +99,21 @@ class HttpSource implements Source {
     this.#intake.stop();
     this.#wake();
     await this.#listening?.close();
+  }
+
+  async #listen(): Promise<void> {
+    // Whoever takes no events over HTTP does not load what that needs.
+    const { listen } = await import("./server.ts");
+    const { protection, log } = this.#options;
+    const listening = await listen(this.#spec, {
+      protection,
+      log,
+      limits: this.#limits,
+      intake: this.#intake,
+      refused: this.#refused,
+    });
+    if (this.#isClosed) await listening.close();
+    else this.#listening = listening;
   }
 
   /** Waits until something came, it is time to say again that nothing did, or the signal is aborted. */

@@ -5,6 +5,7 @@ import type { Inflow } from "../journaled.ts";
 import type { Protection } from "./exposure.ts";
 import { JournalIntake } from "./journal-intake.ts";
 import { HTTP_LIMITS, type HttpLimits } from "./limits.ts";
+import { Refused } from "./refused.ts";
 import type { Listening } from "./server.ts";
 import { urlText, type HttpSpec } from "./url.ts";
 
@@ -30,6 +31,7 @@ class HttpInflow implements Inflow {
   readonly #spec: HttpSpec;
   readonly #options: HttpInflowOptions;
   readonly #intake: JournalIntake;
+  readonly #refused = new Refused();
   readonly #replaced = Promise.withResolvers<never>();
   #listening: Listening | undefined;
   #isClosed = false;
@@ -48,6 +50,10 @@ class HttpInflow implements Inflow {
     return urlText(this.#spec, this.#listening?.port ?? this.#spec.port);
   }
 
+  get refused(): Inflow["refused"] {
+    return this.#refused.counts;
+  }
+
   async prepare(): Promise<void> {
     // Whoever takes no events over HTTP does not load what that needs.
     const { listen } = await import("./server.ts");
@@ -59,6 +65,7 @@ class HttpInflow implements Inflow {
       log,
       limits: { ...limits, maxBodyBytes },
       intake: this.#intake,
+      refused: this.#refused,
     });
     if (this.#isClosed) await listening.close();
     else this.#listening = listening;

@@ -21,7 +21,7 @@ export class Intake implements Deposit {
   readonly #waiting: Waiting[] = [];
   #lastMs = 0;
   #count = 0;
-  #isStopped = false;
+  #phase: Deposit["phase"] = "starting";
   #fullSinceMs: number | undefined;
   #onNews = () => {};
 
@@ -30,8 +30,8 @@ export class Intake implements Deposit {
     this.#now = options.now;
   }
 
-  get phase(): "taking" | "stopped" {
-    return this.#isStopped ? "stopped" : "taking";
+  get phase(): Deposit["phase"] {
+    return this.#phase;
   }
 
   get isEmpty(): boolean {
@@ -48,9 +48,14 @@ export class Intake implements Deposit {
     return this.#lastMs;
   }
 
+  /** Takes bodies from now on. */
+  begin(): void {
+    if (this.#phase === "starting") this.#phase = "taking";
+  }
+
   /** Takes nothing from now on; what waits is still handed out. */
   stop(): void {
-    this.#isStopped = true;
+    this.#phase = "stopped";
     this.#onNews();
   }
 
@@ -61,7 +66,7 @@ export class Intake implements Deposit {
   }
 
   put(taken: Taken): "taken" | "full" | "stopped" {
-    if (this.#isStopped) return "stopped";
+    if (this.#phase !== "taking") return "stopped";
     const held = taken.bytes.length + TAKEN_BYTES;
     if (!this.hasRoomFor(taken.bytes.length)) return "full";
     this.#room.take(held);

@@ -19,6 +19,8 @@ export interface HttpLimits {
   readonly maxConnections: number;
   /** On one connection, which is then closed. */
   readonly maxRequestsPerConnection: number;
+  /** Under way at once on one connection; others are refused until one is answered. */
+  readonly maxPipelined: number;
   /** Of all bodies that are being received, together. */
   readonly maxReceivingBytes: number;
   /** Bodies that are inflated at once; others wait for their turn. */
@@ -46,6 +48,7 @@ export const HTTP_LIMITS: HttpLimits = {
   checkMs: 1_000,
   maxConnections: 1_000,
   maxRequestsPerConnection: 10_000,
+  maxPipelined: 32,
   maxReceivingBytes: 64 * 1024 * 1024,
   maxInflating: 4,
   maxWaitingBytes: 64 * 1024 * 1024,

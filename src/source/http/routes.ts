@@ -1,4 +1,4 @@
-import type { RequestListener, Server } from "node:http";
+import type { RequestListener, Server, ServerResponse } from "node:http";
 
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 
@@ -12,7 +12,9 @@ import { bodyHeaders, type BodyHeaders } from "./headers.ts";
 import { formOf } from "./cut.ts";
 import type { HttpLimits } from "./limits.ts";
 import { FULL, tooLarge } from "./gathered.ts";
+import type { Pipelined } from "./pipelined.ts";
 import { receive, type Received } from "./receive.ts";
+import type { Refused } from "./refused.ts";
 import type { Room } from "./room.ts";
 import type { tokenCheck } from "./token.ts";
 import type { Turns } from "./turns.ts";
@@ -33,30 +35,30 @@ export interface RouteParts {
   /** Absent where no token is asked for. */
   readonly isAuthorized: ReturnType<typeof tokenCheck> | undefined;
   readonly exchanges: Exchanges;
+  readonly pipelined: Pipelined;
+  readonly refused: Refused;
   readonly serverFor: (handle: RequestListener) => Server;
 }
 
 /** What is answered where. No answer lets a page of a browser in: there are no CORS headers, and no way to get them. */
 export function routesOf(parts: RouteParts): FastifyInstance {
-  const { path, exchanges, serverFor, log } = parts;
+  const { path, exchanges, serverFor, log, refused } = parts;
   const app: FastifyInstance = fastify({
     serverFactory: (handle) => serverFor(handle),
     clientErrorHandler: (error, socket) => exchanges.fail(socket, error),
     frameworkErrors: (_error, request, reply) =>
-      void refuse(request, reply, { status: 400, message: "the path of the URL is malformed" }),
+      void refuse({ request, reply, refused }, { status: 400, message: "the path of the URL is malformed" }),
   });
   // Bodies are read here, as they come: nothing is gathered before it is known to be wanted.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", (_request, _payload, done) => done(null));
-  app.setNotFoundHandler((request, reply) => refuse(request, reply, notFound(request, path)));
+  app.setNotFoundHandler((request, reply) => refuse({ request, reply, refused }, notFound(request, path)));
   app.setErrorHandler((error: Error & { readonly statusCode?: number }, request, reply) => {
     // Fastify reads the content type itself, and before we do.
-    if (error.statusCode === 415) return refuse(request, reply, MALFORMED_TYPE);
+    if (error.statusCode === 415) return refuse({ request, reply, refused }, MALFORMED_TYPE);
     log.error("A request over HTTP failed because of a bug in behest-otel", { error: error.stack });
-    return refuse(request, reply, {
-      status: 500,
-      message: "this is a bug, and nothing of the body was taken",
-    });
+    const message = "this is a bug, and nothing of the body was taken";
+    return refuse({ request, reply, refused }, { status: 500, message });
   });
 
   const [healthPath, readyPath] = HEALTH_PATHS;
@@ -69,8 +71,8 @@ export function routesOf(parts: RouteParts): FastifyInstance {
     method: "POST",
     url: path,
     onRequest: async (request, reply) => {
-      const refusal = guard(parts, request);
-      if (refusal !== undefined) return refuse(request, reply, refusal);
+      const refusal = guard(parts, request, reply.raw);
+      if (refusal !== undefined) return refuse({ request, reply, refused }, refusal);
     },
     handler: (request, reply) => take(parts, request, reply),
   });
@@ -100,13 +102,17 @@ function notFound({ raw }: FastifyRequest, path: string): Refusal {
 }
 
 /** What is looked at before anything else of a request. */
-function guard({ intake, isAuthorized }: RouteParts, { headers }: FastifyRequest): Refusal | undefined {
+function guard(
+  { intake, isAuthorized, pipelined }: RouteParts,
+  { raw, headers }: FastifyRequest,
+  response: ServerResponse,
+): Refusal | undefined {
   if (intake.phase !== "taking") return intake.phase === "starting" ? STARTING : STOPPED;
   // Every browser says with a POST which page it is for, and a page can post to a loopback address without being
   // asked. Nothing else that has events to send says so.
   if (headers.origin !== undefined) return FROM_A_PAGE;
   const verdict = isAuthorized?.(headers.authorization) ?? "right";
-  if (verdict === "right") return undefined;
+  if (verdict === "right") return pipelined.begin(raw, response) ? undefined : TOO_MANY;
   const realm = 'Bearer realm="behest-otel"';
   return {
     status: 401,
@@ -118,6 +124,13 @@ function guard({ intake, isAuthorized }: RouteParts, { headers }: FastifyRequest
 const MALFORMED_TYPE: Refusal = { status: 415, message: "the content type is malformed" };
 
 const FROM_A_PAGE: Refusal = { status: 403, message: "events are not taken from pages in a browser" };
+
+const TOO_MANY: Refusal = {
+  status: 429,
+  message:
+    "too many requests of this connection are not answered yet, and nothing of the body was taken; send it again later",
+  headers: { "retry-after": "1" },
+};
 
 const STARTING = notNow("the bridge is starting");
 const STOPPED = notNow("the bridge is stopping");
@@ -139,12 +152,12 @@ async function take(
   reply: FastifyReply,
 ): Promise<FastifyReply | undefined> {
   const headers = bodyHeaders(request.raw);
-  if ("status" in headers) return refuse(request, reply, headers);
+  const { answered, refused } = parts;
+  if ("status" in headers) return refuse({ request, reply, refused }, headers);
   const { key } = headers;
-  const { answered } = parts;
   if (key === undefined) return takeBody(parts, { request, reply, headers });
   const before = answered.begin(key);
-  if (before === "under way") return refuse(request, reply, UNDER_WAY);
+  if (before === "under way") return refuse({ request, reply, refused }, UNDER_WAY);
   if (before !== "new") {
     letGo(request, reply);
     return answer(reply, 202, before);
@@ -169,13 +182,13 @@ async function takeBody(
   parts: RouteParts,
   { request, reply, headers, onTaken }: Asked,
 ): Promise<FastifyReply | undefined> {
-  const { limits, intake, exchanges, receiving, inflating, warn } = parts;
+  const { limits, intake, exchanges, receiving, inflating, refused, warn } = parts;
   const { maxBodyBytes } = limits;
   const { length = 0, encoding } = headers;
-  if (length > maxBodyBytes) return refuse(request, reply, tooLarge(maxBodyBytes));
+  if (length > maxBodyBytes) return refuse({ request, reply, refused }, tooLarge(maxBodyBytes));
   const refuseFull = () => {
     warn("events over HTTP are refused until there is room for them");
-    return refuse(request, reply, FULL);
+    return refuse({ request, reply, refused }, FULL);
   };
   if (!intake.hasRoomFor(length) || !receiving.fits(length)) return refuseFull();
   if (exchanges.awaitsContinue(request.raw)) reply.raw.writeContinue();
@@ -191,7 +204,7 @@ async function takeBody(
       onTaken?.(end);
       return answer(reply, 202, end);
     }
-    return end === FULL ? refuseFull() : refuse(request, reply, end);
+    return end === FULL ? refuseFull() : refuse({ request, reply, refused }, end);
   });
 }
 

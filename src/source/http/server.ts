@@ -13,6 +13,8 @@ import type { Deposit } from "./deposit.ts";
 import { Exchanges } from "./exchanges.ts";
 import { exposureFault, type Protection } from "./exposure.ts";
 import type { HttpLimits } from "./limits.ts";
+import { Pipelined } from "./pipelined.ts";
+import type { Refused } from "./refused.ts";
 import { Room } from "./room.ts";
 import { routesOf } from "./routes.ts";
 import { readToken, tokenCheck } from "./token.ts";
@@ -23,6 +25,7 @@ export interface ServerOptions {
   readonly protection: Protection;
   readonly limits: HttpLimits;
   readonly intake: Deposit;
+  readonly refused: Refused;
   readonly log: Log;
 }
 
@@ -38,14 +41,14 @@ const WARN_EVERY_MS = 60_000;
 
 /** Listens for events, which go to the intake. Rejects with `BEHEST_SOURCE_OPEN`. */
 export async function listen(spec: HttpSpec, options: ServerOptions): Promise<Listening> {
-  const { protection, limits, intake } = options;
+  const { protection, limits, intake, refused } = options;
   const token = spec.tokenFile === undefined ? protection.token : await readToken(spec.tokenFile);
   const tls = spec.tls && {
     cert: await readPem(spec.tls.certFile),
     key: await readPem(spec.tls.keyFile),
   };
   const host = await addressOf(spec, options);
-  const exchanges = new Exchanges(limits.maxRequestsPerConnection);
+  const exchanges = new Exchanges(limits.maxRequestsPerConnection, refused);
   const warn = seldom(options.log, () => intake.nowMs());
   const sockets = new Set<Socket>();
   let server: Server | undefined;
@@ -53,6 +56,7 @@ export async function listen(spec: HttpSpec, options: ServerOptions): Promise<Li
     path: spec.path,
     limits,
     intake,
+    refused,
     warn,
     log: options.log,
     decoder: new Decoder({ errorMessages: "off" }),
@@ -66,6 +70,7 @@ export async function listen(spec: HttpSpec, options: ServerOptions): Promise<Li
     inflating: new Turns(limits.maxInflating),
     isAuthorized: token === undefined ? undefined : tokenCheck(token),
     exchanges,
+    pipelined: new Pipelined(limits.maxPipelined),
     serverFor: (handle) => (server = serverOf(spec, { tls, limits, handle, exchanges })),
   });
   await app.ready();
@@ -74,7 +79,10 @@ export async function listen(spec: HttpSpec, options: ServerOptions): Promise<Li
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
   });
-  server.on("drop", () => warn("connections over HTTP are refused, because there are too many"));
+  server.on("drop", () => {
+    refused.count("connections");
+    warn("connections over HTTP are refused, because there are too many");
+  });
   await bind(server, spec, host);
   const bound = server;
   return {

@@ -1,15 +1,19 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import * as zlib from "node:zlib";
 
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
+import type { Delivery } from "../../../src/source/source.ts";
 import { randomOf, seedFromEnvironment, trialMs, type Random } from "../../run/random.ts";
+import { serveJournaled, type JournaledServed } from "./journaled-served.ts";
 import { event, NDJSON, postOf, serve, statuses, type Served } from "./served.ts";
 
-let served: Served;
-beforeAll(async () => {
-  served = await serve({ limits: { maxBodyBytes: 20_000, maxEvents: 50 } });
-});
-afterAll(() => served.close());
+const LIMITS = { maxBodyBytes: 20_000, maxEvents: 50 };
+const JOURNAL_BYTES = 1_000_000;
+
+/** What may be held at the end more than after the first quarter: half a kilobyte for each connection of five minutes. */
+const GROWTH_BYTES = 32 * 1024 * 1024;
 
 /** Everything that may be answered to whatever is sent. */
 const ANSWERS = new Set([100, 200, 202, 400, 403, 404, 405, 408, 413, 415, 417, 431, 501]);
@@ -96,7 +100,7 @@ function spoiled(random: Random, bytes: Buffer): Buffer {
 }
 
 /** One connection with some requests on it. */
-async function attack(random: Random): Promise<Attacked> {
+async function attack(served: Served, random: Random): Promise<Attacked> {
   const raw = await served.connect();
   let isClean = true;
   const requests = random.between(1, 4);
@@ -131,32 +135,74 @@ async function attack(random: Random): Promise<Attacked> {
   }
 }
 
-test("whatever is sent, every answer is one of those there are, what was said to be taken is, and others are served", async () => {
-  const seed = seedFromEnvironment();
-  console.error(`http: SEED=${seed}, ${trialMs() / 1_000} s`);
-  const random = randomOf(seed);
-  const until = Date.now() + trialMs();
-  let [accepted, handedOut, connections] = [0, 0, 0];
-  while (Date.now() < until) {
-    const attacks = await Promise.all(
-      Array.from({ length: 8 }, () => attack(randomOf(random.below(2 ** 31)))),
-    );
-    for (const { text, answers } of attacks) {
-      expect(statuses(text).filter((status) => !ANSWERS.has(status))).toEqual([]);
-      if (answers !== undefined) expect(statuses(text)).toHaveLength(answers);
-      for (const [, count] of text.matchAll(/\{"accepted":(\d+)/g)) accepted += Number(count);
-    }
-    const alone = event((serial += 1));
-    expect((await served.post(alone, NDJSON)).json).toEqual({ accepted: 1, rejected: [] });
-    const deliveries = await served.waiting();
-    expect(deliveries.filter(({ payload }) => payload.toString() === alone)).toHaveLength(1);
-    expect(new Set(deliveries.map(({ id }) => id)).size).toBe(deliveries.length);
-    handedOut += deliveries.length - 1;
-    connections += attacks.length;
+/** Where what is taken goes to. */
+const DEPOSITS: Readonly<Record<string, () => Promise<JournaledServed>>> = {
+  memory: async () => {
+    const served = await serve({ limits: LIMITS });
+    return { served, commit: () => Promise.resolve(), close: () => served.close() };
+  },
+  "a journal": () => serveJournaled(LIMITS, JOURNAL_BYTES),
+};
+
+/** Bytes that are held when nothing is waiting to be collected. */
+async function heldBytes(): Promise<number> {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  // What holds memory of its own lets go of it some time after it was collected.
+  for (let times = 0; times < 5; times += 1) {
+    collect();
+    await new Promise(setImmediate);
   }
-  console.error(`http: ${connections} connections, ${accepted} events`);
-  // More may have been taken than was seen to be: some did not wait for their answers.
-  expect(handedOut).toBeGreaterThanOrEqual(accepted);
-  expect(accepted).toBeGreaterThan(connections / 10);
-  expect(served.log.filter((line) => line.includes("ERROR"))).toEqual([]);
-});
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+/** Some connections at once, and after them a sender who does nothing wrong. */
+async function round(served: Served, random: Random): Promise<{ accepted: number; deliveries: Delivery[] }> {
+  let accepted = 0;
+  const seeds = Array.from({ length: 8 }, () => random.below(2 ** 31));
+  const attacks = await Promise.all(seeds.map((seed) => attack(served, randomOf(seed))));
+  for (const { text, answers } of attacks) {
+    expect(statuses(text).filter((status) => !ANSWERS.has(status))).toEqual([]);
+    if (answers !== undefined) expect(statuses(text)).toHaveLength(answers);
+    for (const [, count] of text.matchAll(/\{"accepted":(\d+)/g)) accepted += Number(count);
+  }
+  const alone = event((serial += 1));
+  expect((await served.post(alone, NDJSON)).json).toEqual({ accepted: 1, rejected: [] });
+  const deliveries = await served.waiting();
+  expect(deliveries.filter(({ payload }) => payload.toString() === alone)).toHaveLength(1);
+  expect(new Set(deliveries.map(({ id }) => id)).size).toBe(deliveries.length);
+  return { accepted, deliveries };
+}
+
+test.each(Object.keys(DEPOSITS))(
+  "into %s: whatever is sent, every answer is one of those there are, what was said to be taken is, and others are served",
+  async (deposit) => {
+    const seed = seedFromEnvironment();
+    console.error(`http into ${deposit}: SEED=${seed}, ${trialMs(0.5) / 1_000} s`);
+    const { served, commit, close } = await DEPOSITS[deposit]!();
+    const random = randomOf(seed);
+    const begun = Date.now();
+    let [accepted, handedOut, rounds] = [0, 0, 0];
+    let before: number | undefined;
+    while (Date.now() < begun + trialMs(0.5)) {
+      const one = await round(served, random);
+      await commit(one.deliveries);
+      accepted += one.accepted;
+      handedOut += one.deliveries.length - 1;
+      rounds += 1;
+      // Whatever is loaded or made once is there by now.
+      if (Date.now() > begun + trialMs(0.125)) before ??= await heldBytes();
+    }
+    const growth = (await heldBytes()) - (before ?? Infinity);
+    console.error(
+      `http into ${deposit}: ${8 * rounds} connections, ${accepted} events, ${growth} bytes more`,
+    );
+    // More may have been taken than was seen to be: some did not wait for their answers.
+    expect(handedOut).toBeGreaterThanOrEqual(accepted);
+    expect(accepted).toBeGreaterThan((8 * rounds) / 10);
+    expect(growth).toBeLessThan(GROWTH_BYTES);
+    expect(served.log.filter((line) => line.includes("ERROR"))).toEqual([]);
+    await close();
+  },
+);

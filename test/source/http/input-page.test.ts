@@ -21,6 +21,7 @@ test.each([
   `the whole request | ${seconds(HTTP_LIMITS.headersTimeoutMs)}; ${seconds(HTTP_LIMITS.requestTimeoutMs)}`,
   `without a byte | ${seconds(HTTP_LIMITS.keepAliveMs)}; ${seconds(HTTP_LIMITS.silenceMs)}`,
   `requests on each | ${count(HTTP_LIMITS.maxConnections)}; ${count(HTTP_LIMITS.maxRequestsPerConnection)}`,
+  `are answered | ${HTTP_LIMITS.maxPipelined}, then 429`,
   `\`Idempotency-Key\` | ${count(HTTP_LIMITS.maxKeys)}, for ${HTTP_LIMITS.rememberKeyMs / 3_600_000} h, ${mib(HTTP_LIMITS.maxKeyBytes)}`,
   `At most ${HTTP_LIMITS.maxListed} are listed`,
   `refused for want of room for ${seconds(HTTP_LIMITS.fullMs)}`,

@@ -205,6 +205,7 @@ test("a journal that cannot be written is answered with 503, and goes on when it
 
 test("nothing is taken before the state is, and the source says so", async () => {
   const life = unopened();
+  await life.source.prepare?.();
   await life.store.open();
   const { status, headers } = await life.served.post(A);
   expect([status, headers.get("retry-after")]).toEqual([503, "1"]);
@@ -219,7 +220,7 @@ test("a process that finds its port in use leaves the state to who listens there
   const path = directory();
   const first = await begin({ path });
   const second = unopened({ path, url: first.served.url });
-  await expect(second.store.open()).rejects.toMatchObject({ code: "BEHEST_SOURCE_OPEN" });
+  await expect(second.source.prepare?.()).rejects.toMatchObject({ code: "BEHEST_SOURCE_OPEN" });
   expect((await first.served.post(A)).status).toBe(202);
   await commit(first, await first.served.waiting());
 });

@@ -1,3 +1,5 @@
+import { gzipSync } from "node:zlib";
+
 import { afterEach, describe, expect, test } from "vitest";
 
 import { DEFAULT_MAX_LINE_BYTES } from "../../../src/event/lines.ts";
@@ -279,6 +281,29 @@ describe("connections", () => {
     expect(statuses(text).length).toBeLessThanOrEqual(2);
     expect(await one.waiting()).toHaveLength(2);
   });
+
+  test.each([1, 2, 3])(
+    "of which two requests may be under way at once refuse the third of %i",
+    async (count) => {
+      const one = await start({ maxPipelined: 2 });
+      const raw = await one.connect();
+      // One write of bodies that take a while: all of them are there before the first is answered.
+      const body = gzipSync(LINE);
+      const head = postOf("", {
+        ...NDJSON,
+        "content-encoding": "gzip",
+        "content-length": String(body.length),
+      });
+      raw.send(Buffer.concat(Array.from({ length: count }, () => [Buffer.from(head), body]).flat()));
+      await raw.answers(count);
+      expect(statuses(raw.text)).toEqual([202, 202, 429].slice(0, count));
+      if (count > 2) expect(raw.text).toContain("retry-after: 1");
+      expect(await one.waiting()).toHaveLength(Math.min(count, 2));
+      raw.send(postOf(LINE));
+      await raw.answers(count + 1);
+      expect(statuses(raw.text).at(-1)).toBe(202);
+    },
+  );
 
   test("with headers of more than 16 KiB are told so", async () => {
     const one = await start({});

@@ -205,10 +205,21 @@ describe("a place to listen on", () => {
     expect([one.source.keepsOrder, one.source.timed]).toEqual([false, true]);
   });
 
-  test("that is in use is told", async () => {
+  test("is taken before anything is taken there: senders are told to come again", async () => {
+    served = unopened();
+    await served.source.prepare?.();
+    const { status, headers } = await served.post(event());
+    expect([status, headers.get("retry-after")]).toEqual([503, "1"]);
+    expect((await served.ask("/readyz")).json).toEqual({ status: "starting" });
+    await served.source.open();
+    expect((await served.post(event())).status).toBe(202);
+    expect(await served.texts()).toEqual([event()]);
+  });
+
+  test("that is in use is told, before anything is opened", async () => {
     const one = await start();
     const other = unopened({ url: one.url });
-    await expect(other.source.open()).rejects.toMatchObject({
+    await expect(other.source.prepare?.()).rejects.toMatchObject({
       code: "BEHEST_SOURCE_OPEN",
       message: `${one.url} is in use`,
     });

@@ -93,6 +93,7 @@ export class Served {
     const socket = connect({ port: this.port, host: "127.0.0.1", allowHalfOpen: true });
     const raw = new Raw(socket);
     this.#open.add(raw);
+    void raw.ended.then(() => this.#open.delete(raw));
     await raw.connected;
     return raw;
   }
