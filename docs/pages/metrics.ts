@@ -2,7 +2,7 @@ import { DECODE_CODES } from "../../src/event/codes.ts";
 import { DROP_REASONS, OUTCOMES } from "../../src/run/op.ts";
 import { ATTRIBUTES } from "../../src/metric/attribute.ts";
 import { METRICS, type Metric } from "../../src/metric/table.ts";
-import { RUN_ERROR_TYPES, SPAN_FAILURES } from "../../src/metric/words.ts";
+import { REQUEST_REFUSALS, RUN_ERROR_TYPES, SPAN_FAILURES } from "../../src/metric/words.ts";
 
 /** The page of all metrics, from the table that the instruments are made from. */
 export function metricsPage(): string {
@@ -28,6 +28,7 @@ goes on after a restart, so that it equals what is in the log after any number o
 | What is spent? | \`behest.token.usage\`. \`cache_read\` and \`cache_write\` are part of \`input\`: add \`input\` and \`output\`, never all four |
 | Is something lost? | \`behest.bridge.spans.failed\`, \`behest.bridge.events.rejected\`, \`behest.bridge.events.dropped{reason="limit"}\` and \`{reason="faulted"}\`, \`behest.bridge.source.lost\`. \`duplicate\` and \`late\` are no loss |
 | Does the bridge keep up? | \`behest.bridge.source.lag\`, \`behest.bridge.source.age\`, \`behest.bridge.source.pending\`, \`behest.bridge.queue.spans\` |
+| Are senders turned away? | \`behest.bridge.source.refused\`, by \`reason\`: \`full\` and \`unavailable\` pass, or are the bridge's; the others are for who sends to mend |
 
 Count runs and failures with the counters, not with the histograms: \`gen_ai.invoke_agent.duration\` knows nothing of
 runs that never ended, and nothing of those whose start was not seen.
@@ -120,9 +121,11 @@ function boundsOf(metrics: readonly Metric[]): readonly string[] {
   );
 }
 
+const UNIT_SUFFIXES: Readonly<Record<string, string | undefined>> = { s: "_seconds", By: "_bytes" };
+
 /** As the collector's exporter and Prometheus' OTLP receiver translate it by default. */
 export function prometheusName({ name, kind, unit }: Metric): string {
-  const base = name.replaceAll(".", "_") + (unit === "s" ? "_seconds" : "");
+  const base = name.replaceAll(".", "_") + (UNIT_SUFFIXES[unit] ?? "");
   switch (kind) {
     case "counter":
       return `${base}_total`;
@@ -150,6 +153,10 @@ function vocabulary(): string {
     "| `reason` of `behest.bridge.spans.failed` | |",
     "| --- | --- |",
     ...told(SPAN_FAILURES),
+    "",
+    "| `reason` of `behest.bridge.source.refused` | |",
+    "| --- | --- |",
+    ...told(REQUEST_REFUSALS),
     "",
     "| `code` of `behest.bridge.events.rejected` | |",
     "| --- | --- |",

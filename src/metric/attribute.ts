@@ -15,7 +15,7 @@ export const ATTRIBUTES = {
     "`input`, `output`; on `behest.token.usage` also `cache_read` and `cache_write`, both part of `input`",
   "gen_ai.tool.name": "Name of the tool",
   "gen_ai.tool.type": "`function`",
-  reason: "Why an event changed nothing, or a span was given up",
+  reason: "Why an event changed nothing, a span was given up, or a request refused",
   source: "Where the events come from",
   type: "Type of the event, such as `TextDelta`; `_OTHER` for rejected input and for types that are not known",
 } as const;

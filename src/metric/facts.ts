@@ -20,6 +20,7 @@ export const FACTS = {
   lateUsage: tally("source"),
   redelivered: tally("source"),
   lost: tally("source"),
+  refused: tally("source", "reason"),
   spansExported: tally(),
   spansFailed: tally("reason"),
 
@@ -30,6 +31,7 @@ export const FACTS = {
   sourceAge: reading("source"),
   sourcePending: reading("source"),
   stateRuns: reading("source"),
+  stateSize: reading("source"),
 
   inputTokens: distribution(TOKENS, "gen_ai.provider.name", "gen_ai.request.model"),
   outputTokens: distribution(TOKENS, "gen_ai.provider.name", "gen_ai.request.model"),

@@ -10,14 +10,22 @@ import type { Series } from "./series.ts";
 import { addHistograms, snapshotOf, type HistogramValue, type Row, type Snapshot } from "./snapshot.ts";
 import { countOpened, countSpan, countUsage } from "./spans.ts";
 import type { SemconvMode } from "./table.ts";
-import { OTHER, type SpanFailure } from "./words.ts";
-import { foreseeWords } from "./zeros.ts";
+import { OTHER, type RequestRefusal, type SpanFailure } from "./words.ts";
+import { foreseeRefusals, foreseeWords } from "./zeros.ts";
 
 export interface LedgerOptions extends RegisterOptions {
   /** Where this ledger's events come from: the `source` attribute. */
   readonly source?: string | undefined;
+  /** Others send to that source, and it can refuse. */
+  readonly refuses?: boolean;
   /** The configured name of the agent, whose zeros exist from the start. */
   readonly agent?: string | undefined;
+}
+
+interface SourceCounts {
+  readonly redelivered: number;
+  readonly lost: number;
+  readonly refused: ReadonlyMap<RequestRefusal, number>;
 }
 
 /** A listener to every value that goes into a histogram. */
@@ -49,6 +57,7 @@ export class Ledger {
     this.#source = options.source ?? "";
     this.#register = new Register(options, saved);
     foreseeWords(this.#register.book, this.#source);
+    if (options.refuses === true) foreseeRefusals(this.#register.book, this.#source);
     this.#register.agentOf(options.agent);
   }
 
@@ -97,12 +106,14 @@ export class Ledger {
     this.#register.count("dropped", [OTHER, "unknown_type"]);
   }
 
-  /** What a broker says of itself, as far as it is new. */
-  sourceCounts({ redelivered, lost }: { readonly redelivered: number; readonly lost: number }): void {
-    if (redelivered === 0 && lost === 0) return;
+  /** What the source counts itself, as far as it is new. */
+  sourceCounts({ redelivered, lost, refused }: SourceCounts): void {
+    const refusals = [...refused].filter(([, count]) => count > 0);
+    if (redelivered === 0 && lost === 0 && refusals.length === 0) return;
     this.#touched = true;
     this.#register.count("redelivered", [this.#source], redelivered);
     this.#register.count("lost", [this.#source], lost);
+    for (const [reason, count] of refusals) this.#register.count("refused", [this.#source, reason], count);
   }
 
   /** The backend took spans. */

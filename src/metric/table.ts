@@ -273,9 +273,20 @@ export const METRICS: readonly Metric[] = [
   counter({
     name: "behest.bridge.source.lost",
     unit: "{event}",
-    description: "Events that a broker had removed before they were read",
+    description:
+      "Events that were gone before they could be read: a broker had removed them, or nobody kept them",
     attributes: [["source", "when known"]],
     from: [{ fact: "lost" }],
+  }),
+  counter({
+    name: "behest.bridge.source.refused",
+    unit: "{request}",
+    description: "Requests over HTTP that were refused",
+    attributes: [
+      ["source", "when known"],
+      ["reason", "always"],
+    ],
+    from: [{ fact: "refused" }],
   }),
   gauge({
     name: "behest.bridge.state.runs",
@@ -283,6 +294,13 @@ export const METRICS: readonly Metric[] = [
     description: "Runs in the state: open ones and remembered ones",
     attributes: [["source", "when known"]],
     from: [{ fact: "stateRuns" }],
+  }),
+  gauge({
+    name: "behest.bridge.state.size",
+    unit: "By",
+    description: "Bytes that the state takes where it is kept; in Redis about that many",
+    attributes: [["source", "when known"]],
+    from: [{ fact: "stateSize" }],
   }),
   counter({
     name: "behest.bridge.usage.late",

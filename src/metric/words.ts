@@ -30,3 +30,17 @@ export const SPAN_FAILURES = {
   queue_full: "In process only: more finished spans waited than may wait.",
 } as const;
 export type SpanFailure = keyof typeof SPAN_FAILURES;
+
+/** Why a request over HTTP, or a connection, was refused, one sentence each. */
+export const REQUEST_REFUSALS = {
+  full: "There was no room for the events then (429): senders send them again.",
+  too_large: "The body, or the headers, were larger than is taken (413, 431).",
+  content_type: "The content type or encoding is none that is read (415).",
+  unauthorized: "The token was missing or wrong (401), or a page in a browser sent it (403).",
+  malformed: "It could not be read as a request with events (400, 501).",
+  timeout: "The request did not come in time (408); a connection that says nothing can end so too.",
+  unavailable: "The bridge was starting or stopping, the journal could not be written, or a bug (503, 500).",
+  not_found: "The path or the method is another one (404, 405).",
+  connections: "More connections were open than may be; it was closed without a word.",
+} as const;
+export type RequestRefusal = keyof typeof REQUEST_REFUSALS;

@@ -1,7 +1,7 @@
 import { EVENT_TYPES } from "../event/event.ts";
 import { DROP_REASONS, OUTCOMES } from "../run/op.ts";
 import { foresee, tallyOf, type Book } from "./book.ts";
-import { OTHER, REJECT_CODES, RUN_ERROR_TYPES, SPAN_FAILURES } from "./words.ts";
+import { OTHER, REJECT_CODES, REQUEST_REFUSALS, RUN_ERROR_TYPES, SPAN_FAILURES } from "./words.ts";
 
 // Counters whose words are known exist at 0 before anything is counted: one that first appears with
 // value 1 is invisible to `increase()`, and the alert on the first failure would never fire.
@@ -14,6 +14,11 @@ export function foreseeWords(book: Book, source: string): void {
   for (const reason of Object.keys(SPAN_FAILURES)) foresee(book, "spansFailed", [reason]);
   foresee(book, "spansExported", []);
   for (const fact of ["lateUsage", "redelivered", "lost"] as const) foresee(book, fact, [source]);
+}
+
+/** The zeros of a source that others send to. */
+export function foreseeRefusals(book: Book, source: string): void {
+  for (const reason of Object.keys(REQUEST_REFUSALS)) foresee(book, "refused", [source, reason]);
 }
 
 /** The zeros of one agent; the empty name is that of runs without one. */

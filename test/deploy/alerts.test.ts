@@ -56,7 +56,7 @@ describe("rules", () => {
             .trim(),
         );
     });
-    expect(ways.length).toBe(8);
+    expect(ways.length).toBe(9);
     expect(new Set(ways.map((way) => way.join("\n"))).size).toBe(1);
   });
 

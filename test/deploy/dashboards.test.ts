@@ -81,17 +81,19 @@ describe("panels", () => {
   test.each(PANELS)("$name says what it shows, in which unit and by which name", ({ panel }) => {
     expect(panel.title).not.toBe("");
     expect(panel.description).toMatch(/^[\p{Lu}\d][^]{15,}\.$/u);
-    expect(panel.fieldConfig?.defaults.unit).toMatch(/^(s|short|percentunit)$/);
+    expect(panel.fieldConfig?.defaults.unit).toMatch(/^(s|short|percentunit|bytes)$/);
     expect(panel.targets?.length).toBeGreaterThan(0);
     for (const { legendFormat } of panel.targets ?? []) expect(legendFormat).toMatch(/^[^_]/);
     if (panel.type === "timeseries") expect(panel.options?.legend?.showLegend).toBe(true);
   });
 
-  test.each(PANELS)("$name has seconds where its metrics do", ({ board, panel }) => {
-    const inSeconds = (panel.targets ?? []).some(({ expr }) =>
-      usesOf(plain(expr, board.templating.list)).some(({ metric }) => /_seconds(_bucket)?$/.test(metric)),
+  test.each(PANELS)("$name has seconds and bytes where its metrics do", ({ board, panel }) => {
+    const metrics = (panel.targets ?? []).flatMap(({ expr }) =>
+      usesOf(plain(expr, board.templating.list)).map(({ metric }) => metric),
     );
-    expect(panel.fieldConfig?.defaults.unit === "s").toBe(inSeconds);
+    const { unit } = panel.fieldConfig?.defaults ?? {};
+    expect(unit === "s").toBe(metrics.some((metric) => /_seconds(_bucket)?$/.test(metric)));
+    expect(unit === "bytes").toBe(metrics.some((metric) => metric.endsWith("_bytes")));
   });
 });
 

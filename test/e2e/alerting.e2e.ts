@@ -12,6 +12,9 @@ import {
 } from "./backends.ts";
 import { LiveBridge, retold, runsOf, traceIdOf, type TimedLine } from "./live.ts";
 import { hurryRules } from "./quick-rules.ts";
+import { startRedis } from "./redis-broker.ts";
+import { STREAM } from "./redis-server.ts";
+import { eventually } from "./running.ts";
 import { startStack, type Stack } from "./stack.ts";
 
 /** What a notification needs at most: a few evaluations, ten seconds of looking back, and a busy machine. */
@@ -143,6 +146,23 @@ describe("the webhook is told", () => {
     await backend.close();
   });
 
+  test("of events that a stream no longer had when they were to be read", async () => {
+    await using broker = await startRedis();
+    const reading = await startBridge({ OTEL_SERVICE_NAME: "trimmed" }, "--from", broker.from("behest-otel"));
+    await broker.publish(["no event"]);
+    await eventually("it is read", async () => (await broker.left("behest-otel")) === 0);
+    const { admin } = broker.server;
+    const all = admin.multi();
+    for (let n = 0; n < 5; n += 1) all.xAdd(STREAM, "*", { event: "no event" });
+    // At once, so that nobody reads in between.
+    await all.xTrim(STREAM, "MAXLEN", 0).exec();
+    const gone = await notice("firing", "BehestSourceLost");
+    expect(gone.labels).toMatchObject({ job: "shop/trimmed", severity: "critical" });
+    expect(gone.annotations["description"]).toContain("Gone unread in the last five minutes: 5.");
+    await expectRunbook(gone);
+    await reading.stop();
+  });
+
   test("that most runs of an agent fail", async () => {
     const [run = []] = runsOf("token-budget");
     const runs = Array.from({ length: 12 }, (_, index) => retold(run, 100 + index, Date.now() - 1_000));
@@ -234,11 +254,14 @@ describe("at last the webhook is told", () => {
   });
 });
 
-function startBridge(env: Readonly<Record<string, string>> = {}): Promise<LiveBridge> {
+function startBridge(
+  env: Readonly<Record<string, string>> = {},
+  ...args: readonly string[]
+): Promise<LiveBridge> {
   return LiveBridge.start({
     otlp: stack.otlpHttp,
     // Longer than the reorder window, which is two seconds for HTTP.
-    args: ["--run-idle-timeout", "5s"],
+    args: ["--run-idle-timeout", "5s", ...args],
     env: { ...SERVICE, ...env },
   });
 }

@@ -291,15 +291,18 @@ describe("the bridge", () => {
     expect(lines(snapshot, "behest.bridge.commit.duration")).toEqual(["count 2 sum 0.75"]);
   });
 
-  test("what a broker handed out again, and what it had lost, add up", () => {
+  test("what a source counts itself adds up, and is saved when there was something", () => {
     const ledger = new Ledger({ source: "redis" });
-    ledger.sourceCounts({ redelivered: 2, lost: 0 });
-    ledger.sourceCounts({ redelivered: 1, lost: 5 });
+    const nothing = { redelivered: 0, lost: 0, refused: new Map() };
+    ledger.sourceCounts({ ...nothing, redelivered: 2 });
+    ledger.sourceCounts({ redelivered: 1, lost: 5, refused: new Map([["full", 2]]) });
+    ledger.sourceCounts({ ...nothing, refused: new Map([["full", 3]]) });
     const snapshot = ledger.snapshot("released");
     expect(lines(snapshot, "behest.bridge.source.redelivered")).toEqual(["source=redis 3"]);
     expect(lines(snapshot, "behest.bridge.source.lost")).toEqual(["source=redis 5"]);
+    expect(lines(snapshot, "behest.bridge.source.refused")).toEqual(["reason=full,source=redis 5"]);
     const saved = ledger.save();
-    ledger.sourceCounts({ redelivered: 0, lost: 0 });
+    ledger.sourceCounts({ ...nothing, refused: new Map([["full", 0]]) });
     expect(ledger.save()).toBe(saved);
   });
 
@@ -313,6 +316,7 @@ describe("the bridge", () => {
     ledger.setGauge("queueSpans", 5);
     ledger.setGauge("sourcePending", 6);
     ledger.setGauge("stateRuns", 8);
+    ledger.setGauge("stateSize", 9);
     const snapshot = ledger.snapshot("released");
     expect(valueOf(snapshot, "behest.bridge.source.lag", { source: "redis" })).toBe(3);
     expect(valueOf(snapshot, "behest.bridge.source.age", { source: "redis" })).toBe(1.5);
@@ -321,6 +325,7 @@ describe("the bridge", () => {
     expect(valueOf(snapshot, "behest.bridge.queue.spans")).toBe(5);
     expect(valueOf(snapshot, "behest.bridge.source.pending", { source: "redis" })).toBe(6);
     expect(valueOf(snapshot, "behest.bridge.state.runs", { source: "redis" })).toBe(8);
+    expect(valueOf(snapshot, "behest.bridge.state.size", { source: "redis" })).toBe(9);
     ledger.setGauge("sourceLag", undefined);
     ledger.setGauge("sourceAge", Number.NaN);
     const later = ledger.snapshot("released");

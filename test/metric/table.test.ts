@@ -18,9 +18,11 @@ const ALWAYS = [
   "behest.bridge.source.lost",
   "behest.bridge.source.pending",
   "behest.bridge.source.redelivered",
+  "behest.bridge.source.refused",
   "behest.bridge.spans.exported",
   "behest.bridge.spans.failed",
   "behest.bridge.state.runs",
+  "behest.bridge.state.size",
   "behest.bridge.usage.late",
   "behest.run.active",
   "behest.run.compaction_circuit_openings",
@@ -78,7 +80,7 @@ describe("names", () => {
 
 describe.each(METRICS)("$name", ({ kind, unit, description, attributes, bounds, from }) => {
   test("has a unit, a description that is no sentence, and attributes that are described", () => {
-    expect(unit).toMatch(/^(s|\{[a-z_]+\})$/);
+    expect(unit).toMatch(/^(s|By|\{[a-z_]+\})$/);
     expect(description).toMatch(/^[A-Z].*[^.]$/);
     expect(Object.keys(ATTRIBUTES)).toEqual(expect.arrayContaining(attributes.map(([key]) => key)));
   });

@@ -5,7 +5,7 @@ import { EVENT_TYPES } from "../../src/event/event.ts";
 import { DROP_REASONS, OUTCOMES } from "../../src/run/op.ts";
 import { Ledger } from "../../src/metric/ledger.ts";
 import type { Attributes } from "../../src/metric/snapshot.ts";
-import { RUN_ERROR_TYPES, SPAN_FAILURES } from "../../src/metric/words.ts";
+import { REQUEST_REFUSALS, RUN_ERROR_TYPES, SPAN_FAILURES } from "../../src/metric/words.ts";
 import { facts, model, opened, run, valueOf } from "./ops.ts";
 
 const WITHOUT_NAME: readonly [metric: string, series: readonly Attributes[]][] = [
@@ -33,6 +33,20 @@ test.each(WITHOUT_NAME)("%s exists at 0 from the start", (metric, series) => {
   const values = series.map((attributes) => valueOf(snapshot, metric, attributes));
   expect(values).toEqual(series.map(() => 0));
   expect(snapshot.filter((point) => point.metric === metric)).toHaveLength(series.length);
+});
+
+test("refused requests exist at 0 for a source that others send to, and for no other", () => {
+  const refusals = (refuses: boolean) =>
+    new Ledger({ source: "http", refuses })
+      .snapshot("released")
+      .filter(({ metric }) => metric === "behest.bridge.source.refused")
+      .map(({ attributes, value }) => [attributes, value]);
+  expect(refusals(true)).toEqual(
+    Object.keys(REQUEST_REFUSALS)
+      .toSorted()
+      .map((reason) => [{ source: "http", reason }, 0]),
+  );
+  expect(refusals(false)).toEqual([]);
 });
 
 test.each(PER_AGENT)("%s exists at 0 from the start, for runs without an agent's name", (metric, series) => {

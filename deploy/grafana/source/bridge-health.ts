@@ -8,6 +8,9 @@ const RECEIVED = `behest_bridge_events_received_total{${INSTANCE}}`;
 const USED = `behest_bridge_events_used_total{${INSTANCE}}`;
 const DROPPED = `behest_bridge_events_dropped_total{${INSTANCE}}`;
 const REJECTED = `behest_bridge_events_rejected_total{${INSTANCE}}`;
+const LOST = `behest_bridge_source_lost_total{${INSTANCE}}`;
+const REDELIVERED = `behest_bridge_source_redelivered_total{${INSTANCE}}`;
+const REFUSED = `behest_bridge_source_refused_total{${INSTANCE}}`;
 const EXPORTED = `behest_bridge_spans_exported_total{${INSTANCE}}`;
 const FAILED = `behest_bridge_spans_failed_total{${INSTANCE}}`;
 const EXPORT = `behest_bridge_export_duration_seconds_bucket{${INSTANCE}}`;
@@ -69,12 +72,12 @@ function figures() {
       id: 4,
       title: "Events lost",
       description:
-        "Events of the time range dropped for a limit of the bridge or a fault of it. Duplicates and late events are no loss.",
+        "Events of the time range dropped for a limit of the bridge or a fault of it, and those that a source no longer had when they were to be read. Duplicates and late events are no loss.",
       unit: "short",
       width: 4,
       queries: [
         {
-          expr: sum(grown(`behest_bridge_events_dropped_total{reason=~"limit|faulted", ${INSTANCE}}`)),
+          expr: `${sum(grown(`behest_bridge_events_dropped_total{reason=~"limit|faulted", ${INSTANCE}}`))} + (${sum(grown(LOST))} or vector(0))`,
           legend: "lost",
         },
       ],
@@ -160,6 +163,32 @@ function eventsIn() {
           legend: "{{source}}",
         },
       ],
+    }),
+    parts({
+      id: 20,
+      title: "Requests refused per minute, by reason",
+      description:
+        "Requests over HTTP that were not taken. full asks senders to come again later; the others come again only when somebody mends them.",
+      unit: "short",
+      width: 12,
+      minStep: "1m",
+      queries: [{ expr: `60 * ${sum(rate(REFUSED), ["reason"])}`, legend: "{{reason}}" }],
+      colours: { full: "orange" },
+      nothing: "No source over HTTP",
+    }),
+    parts({
+      id: 21,
+      title: "Events lost and handed out again by sources, per minute",
+      description:
+        "Lost ones were trimmed, expired or deleted before the bridge came to read them. Those that are handed out again are known, and change nothing.",
+      unit: "short",
+      width: 12,
+      minStep: "1m",
+      queries: [
+        { expr: `60 * ${sum(rate(LOST))}`, legend: "lost" },
+        { expr: `60 * ${sum(rate(REDELIVERED))}`, legend: "handed out again" },
+      ],
+      colours: { lost: "red", "handed out again": "blue" },
     }),
   ];
 }
@@ -266,6 +295,39 @@ function keepingUp() {
       width: 8,
       minStep: "1m",
       queries: [{ expr: sum(`behest_bridge_events_waiting{${INSTANCE}}`), legend: "waiting" }],
+    }),
+    lines({
+      id: 22,
+      title: "Events read and not acknowledged, by source",
+      description: "Taken and in no commit yet. It stays high while the backend or the state takes nothing.",
+      unit: "short",
+      width: 8,
+      minStep: "1m",
+      queries: [{ expr: sum(`behest_bridge_source_pending{${INSTANCE}}`, ["source"]), legend: "{{source}}" }],
+      nothing: "No source that is acknowledged",
+    }),
+    lines({
+      id: 23,
+      title: "Runs in the state, by source",
+      description: "Open ones, and closed ones that are remembered for --remember.",
+      unit: "short",
+      width: 8,
+      minStep: "1m",
+      queries: [{ expr: sum(`behest_bridge_state_runs{${INSTANCE}}`, ["source"]), legend: "{{source}}" }],
+      nothing: "No state",
+    }),
+    lines({
+      id: 24,
+      title: "Size of the state, by source",
+      description:
+        "What it takes where it is kept. A file grows until it is written anew, to half as much again and 16 MiB; of Redis it is an estimate.",
+      unit: "bytes",
+      width: 8,
+      minStep: "1m",
+      queries: [
+        { expr: sum(`behest_bridge_state_size_bytes{${INSTANCE}}`, ["source"]), legend: "{{source}}" },
+      ],
+      nothing: "No state whose size is known",
     }),
   ];
 }

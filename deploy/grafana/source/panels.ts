@@ -36,7 +36,7 @@ export interface PanelSpec {
   readonly id: number;
   readonly title: string;
   readonly description: string;
-  readonly unit: "s" | "short" | "percentunit";
+  readonly unit: "s" | "short" | "percentunit" | "bytes";
   /** Of 24. */
   readonly width: number;
   readonly queries: readonly Query[];
