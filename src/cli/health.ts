@@ -13,8 +13,8 @@ export interface Health {
 
 /**
  * Answers `GET /healthz` with 200 while the process runs, and `GET /readyz` with 200, or with 503 when a
- * backend refuses the way it is sent to (credentials, endpoint, protocol), a broker is out of reach, or a
- * state cannot be written; both with the state of each signal and each source as JSON. Rejects with `BEHEST_USAGE` when the address cannot be listened on.
+ * backend refuses the way it is sent to (credentials, endpoint, protocol), a broker is out of reach or refuses to
+ * be read, or a state cannot be written; both with the state of each signal and each source as JSON. Rejects with `BEHEST_USAGE` when the address cannot be listened on.
  */
 export async function openHealth({ host, port }: Address, read: () => BridgeStatus): Promise<Health> {
   // Not imported above: the module's namespace loads half of an HTTP client that nobody needs here.
@@ -54,7 +54,7 @@ function answer(url: string, { signals, sources }: BridgeStatus): { status: numb
     case "/readyz": {
       const ready =
         Object.values(signals).every(({ phase }) => phase !== "misconfigured") &&
-        sources.every(({ reachable, written }) => reachable && written !== false);
+        sources.every((one) => one.reachable && one.refusal === undefined && one.written !== false);
       return { status: ready ? 200 : 503, body: { status: ready ? "ready" : "not ready", signals, sources } };
     }
     default:

@@ -4,6 +4,7 @@ import { BridgeError, ERROR_CODES } from "../errors.ts";
 import { createLog, visible, type Log } from "../log.ts";
 import { VERSION } from "../version.ts";
 import { parseArgs } from "./args.ts";
+import { consoleTo } from "./console.ts";
 import type { ExitStatus, Io } from "./io.ts";
 
 /** The program: reads the arguments, does what they ask, and ends the process. Never rejects. */
@@ -109,6 +110,7 @@ function ioOf(
     // In a terminal a line of progress may stand there.
     write: (line) => process.stderr.write(process.stderr.isTTY ? `\r\u001b[2K${line}` : line),
   });
+  globalThis.console = consoleTo(log);
   const { env, stdin, stdout, stderr } = process;
   return { env, stdin, stdout, stderr, log, signal: signalFor(log) };
 }
