@@ -1,3 +1,4 @@
+import { systemClock } from "../../src/clock.ts";
 import { BridgeError } from "../../src/errors.ts";
 import type { LogSource, Reading } from "../../src/source/source.ts";
 import type { StateChange, StateRecord, StateStore } from "../../src/state/store.ts";
@@ -19,6 +20,8 @@ export interface Life {
 /** A log with its state beside it, in memory; lives of processes follow each other on it. */
 export interface MemoryLog {
   readonly begin: (options?: LifeOptions) => Life;
+  /** Appends at the end of the log, for lives that have begun as well. */
+  readonly append: (entry: Entry) => void;
   /** Numbers of entries that were acknowledged, in that order. */
   readonly acknowledged: readonly number[];
   readonly records: ReadonlyMap<string, string>;
@@ -31,14 +34,22 @@ export interface MemoryLog {
 }
 
 interface LifeOptions {
+  /** Of the source. Default "log". */
+  readonly name?: string;
   /** How many entries the next reading has at most; default one. */
   readonly batch?: () => number;
   /** Asked before each commit, and after it was carried out: an error it gives is the answer. */
   readonly onCommit?: (moment: "before" | "after") => Error | undefined;
 }
 
-/** `id` is the number of the entry; nothing is sent again in one life. */
-export function memoryLog(entries: readonly Entry[]): MemoryLog {
+/** How often a life that has nothing says so. */
+const CAUGHT_UP_MS = 500;
+
+/** `id` is the number of the entry; nothing is sent again in one life. Held to the contract of all sources. */
+export function memoryLog(begun: readonly Entry[]): MemoryLog {
+  const entries = [...begun];
+  /** Called when something was appended. */
+  const listeners = new Set<(id: number) => void>();
   const records = new Map<string, string>();
   const acknowledged: number[] = [];
   const waiting = new Set(entries.keys());
@@ -49,11 +60,20 @@ export function memoryLog(entries: readonly Entry[]): MemoryLog {
   let commits = 0;
   let needsWhole = false;
 
-  const begin = ({ batch = () => 1, onCommit = () => undefined }: LifeOptions = {}): Life => {
+  const begin = ({ name = "log", batch = () => 1, onCommit = () => undefined }: LifeOptions = {}): Life => {
     const gone = new AbortController();
-    const mine = (epoch += 1);
+    let mine = 0;
     let rest: number[] = [];
+    /** Up to here an earlier life used everything but what is handed out again. */
+    let usedBelow = 0;
     let told = false;
+    const closed = new AbortController();
+    let wake = () => {};
+    gone.signal.addEventListener("abort", () => wake());
+    const onAppend = (id: number) => {
+      rest.push(id);
+      wake();
+    };
 
     const apply = ({ puts, removes, used, whole = false }: StateChange) => {
       if (needsWhole && !whole) throw new BridgeError("BEHEST_STATE_COMMIT", "somebody emptied it");
@@ -74,7 +94,11 @@ export function memoryLog(entries: readonly Entry[]): MemoryLog {
 
     const store: StateStore = {
       name: "memory",
-      open: () => Promise.resolve(each([...records])),
+      open: () => {
+        mine = epoch += 1;
+        return Promise.resolve(each([...records]));
+      },
+      peek: (key) => Promise.resolve(records.get(key)),
       commit: async (change) => {
         if (gone.signal.aborted || mine !== epoch) throw replaced();
         const before = onCommit("before");
@@ -92,36 +116,69 @@ export function memoryLog(entries: readonly Entry[]): MemoryLog {
     };
 
     const source: LogSource = {
-      name: "log",
+      name,
       keepsOrder: false,
       timed: true,
       open: (position) => {
-        const at = position === undefined ? { next: 0, unused: [] } : (JSON.parse(position) as Position);
+        const at = position === undefined ? { next: 0, unused: [] } : parsePosition(position);
+        if (at === undefined) {
+          return Promise.reject(new BridgeError("BEHEST_SOURCE_OPEN", `log: no position: ${position}`));
+        }
         rest = [...at.unused, ...[...entries.keys()].slice(at.next)];
+        usedBelow = at.next;
+        listeners.add(onAppend);
         return Promise.resolve();
       },
-      positionOf: (last, unused) =>
-        JSON.stringify({ next: Number(last) + 1, unused: unused.map(Number) } satisfies Position),
+      positionOf: (last, unused) => {
+        const left = rest.filter((id) => id < usedBelow);
+        const next = Math.max(Number(last) + 1, usedBelow);
+        return JSON.stringify({ next, unused: [...unused.map(Number), ...left] } satisfies Position);
+      },
       lag: () => Promise.resolve(rest.length),
       next: (signal) => nextOf(signal),
-      close: () => Promise.resolve(),
+      close: () => {
+        closed.abort();
+        listeners.delete(onAppend);
+        wake();
+        return Promise.resolve();
+      },
     };
 
     const nextOf = async (signal: AbortSignal): Promise<Reading | undefined> => {
       // As a reading over a network would.
       await new Promise((resolve) => setImmediate(resolve));
-      if (signal.aborted) return undefined;
-      const ids = gone.signal.aborted ? [] : rest.splice(0, batch());
-      if (ids.length > 0) return { kind: "deliveries", deliveries: ids.map(deliveryOf) };
-      if (!told && !gone.signal.aborted) {
-        told = true;
-        // Nothing is left, and so much time has passed that no run goes on.
-        return { kind: "caught_up", nowMs: (entries.at(-1)?.appendedMs ?? 0) + 86_400_000 };
-      }
-      if (!signal.aborted) {
-        await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+      while (!signal.aborted && !closed.signal.aborted) {
+        const ids = gone.signal.aborted ? [] : rest.splice(0, batch());
+        if (ids.length > 0) {
+          told = false;
+          return { kind: "deliveries", deliveries: ids.map(deliveryOf) };
+        }
+        if (!told && !gone.signal.aborted) {
+          told = true;
+          // Nothing is left, and so much time has passed that no run goes on.
+          return { kind: "caught_up", nowMs: (entries.at(-1)?.appendedMs ?? 0) + 86_400_000 };
+        }
+        await change(signal);
       }
       return undefined;
+    };
+
+    /** Until something comes, or it is time to say again that nothing is left. */
+    const change = async (signal: AbortSignal): Promise<void> => {
+      const onAbort = () => wake();
+      let cancel = () => {};
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        signal.addEventListener("abort", onAbort, { once: true });
+        if (signal.aborted || closed.signal.aborted) resolve();
+        if (gone.signal.aborted) return;
+        cancel = systemClock.after(CAUGHT_UP_MS, () => {
+          told = false;
+          resolve();
+        });
+      });
+      cancel();
+      signal.removeEventListener("abort", onAbort);
     };
 
     const deliveryOf = (id: number) => {
@@ -134,6 +191,11 @@ export function memoryLog(entries: readonly Entry[]): MemoryLog {
 
   return {
     begin,
+    append: (entry) => {
+      const id = entries.push(entry) - 1;
+      waiting.add(id);
+      for (const listener of listeners) listener(id);
+    },
     acknowledged,
     records,
     done: done.promise,
@@ -150,6 +212,15 @@ export function memoryLog(entries: readonly Entry[]): MemoryLog {
 interface Position {
   readonly next: number;
   readonly unused: number[];
+}
+
+function parsePosition(text: string): Position | undefined {
+  try {
+    const position = JSON.parse(text) as Partial<Position>;
+    return position.unused === undefined ? undefined : (position as Position);
+  } catch {
+    return undefined;
+  }
 }
 
 export function replaced(): BridgeError {

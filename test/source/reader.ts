@@ -1,3 +1,4 @@
+import { readdirSync, readlinkSync } from "node:fs";
 import { createLog, type Log } from "../../src/log.ts";
 import type { Source } from "../../src/source/source.ts";
 
@@ -70,4 +71,15 @@ export function keptLog(): { readonly log: Log; readonly lines: string[] } {
     write: (line) => lines.push(line),
   });
   return { log, lines };
+}
+
+/** Whether this process has the file with this name open: links to a deleted or renamed file say other names. */
+export function isHeldOpen(file: string): boolean {
+  return readdirSync("/proc/self/fd").some((descriptor) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${descriptor}`) === file;
+    } catch {
+      return false;
+    }
+  });
 }
