@@ -1,16 +1,19 @@
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { truthOf, type Truth } from "../bridge/raw-truth.ts";
+import { truthOf } from "../bridge/raw-truth.ts";
 import { linesOf, recordingsOf } from "../bridge/recordings.ts";
-import { lastPoints, pointsOf, total, valuesBy } from "../bridge/served-metrics.ts";
+import { lastPoints, total, valuesBy } from "../bridge/served-metrics.ts";
 import { until } from "../bridge/turns.ts";
 import { inspectState } from "../../src/state/inspect.ts";
-import { startHttpBackend, take, type OtlpServer, type ServedSpan } from "../otel/otlp-server.ts";
+import { startHttpBackend, take, type HttpAct, type OtlpServer } from "../otel/otlp-server.ts";
 import { randomOf, seedFromEnvironment } from "../run/random.ts";
 import { run, start, temporary, type Started } from "./program.ts";
+import { expectTruth, otherRun, usedUp } from "./truth.ts";
 
 /** How often the program is killed. */
 const KILLS = 12;
@@ -27,19 +30,13 @@ const runs = Array.from({ length: COPIES }, (_, copy) =>
     .map(({ path }) => linesOf(path).map((line) => otherRun(line, copy))),
 ).flat();
 
-function otherRun(line: string, copy: number): string {
-  return line.replace(/"run_id":"([0-9a-f])/g, (_, digit: string) => {
-    return `"run_id":"${((Number.parseInt(digit, 16) + copy) % 16).toString(16)}`;
-  });
-}
-
 let backend: OtlpServer;
-/** Called with every request that comes; true when it kills the program, which then gets no answer. */
-let onRequest: () => boolean;
+/** Called with every request that comes. */
+let onRequest: () => HttpAct;
 let started: Started | undefined;
 beforeEach(async () => {
-  onRequest = () => false;
-  backend = await startHttpBackend(() => (onRequest() ? { act: "hang up" } : take));
+  onRequest = () => take;
+  backend = await startHttpBackend(() => onRequest());
 });
 afterEach(async () => {
   started?.child.kill("SIGKILL");
@@ -81,57 +78,28 @@ async function kill({ child, ended }: Started): Promise<void> {
   await ended;
 }
 
-const usedUp = () => {
-  const has = backend.requests.some(({ signal }) => signal === "metrics");
-  return has ? total(lastPoints(backend.requests), "behest.bridge.events.used") : 0;
-};
+const HOWS = [
+  "while it sends",
+  "when it has answered",
+  "while it is asked",
+  "when the journal has it",
+] as const;
 
-/** What came in the end is the truth, over all lives. */
-function expectTruth(truth: Truth): void {
-  expect(Object.fromEntries(spanTexts(backend.taken))).toEqual(
-    Object.fromEntries(
-      truth.spans.map(({ spanId, traceId, parentSpanId, name, start: begun, end }) => [
-        spanId,
-        { traceId, parentSpanId, name, start: begun, end },
-      ]),
-    ),
-  );
-  const points = lastPoints(backend.requests);
-  expect(valuesBy(points, "behest.bridge.events.used", ["type"])).toEqual(truth.byType);
-  expect(valuesBy(points, "behest.bridge.events.rejected", ["code"])).toEqual({});
-  expect(valuesBy(points, "behest.run.ended", ["behest.run.outcome"])).toEqual(
-    Object.fromEntries(Object.entries(truth.runs).filter(([, ended]) => ended > 0)),
-  );
-  expect(total(points, "behest.bridge.spans.exported")).toBe(truth.spans.length);
-  expect(total(points, "behest.bridge.events.received")).toBe(
-    truth.events + total(points, "behest.bridge.events.dropped"),
-  );
-  expect(total(points, "behest.bridge.events.waiting")).toBe(0);
-  const metrics = backend.requests.filter(({ signal }) => signal === "metrics");
-  // Before its first commit a state has not begun, and nothing is counted.
-  const counting = metrics.filter((request) => total(pointsOf(request), "behest.bridge.events.used") > 0);
-  const instances = counting.flatMap(({ json }) => instanceIn(json));
-  expect(new Set(instances).size).toBe(1);
-  const used = metrics.map((request) => total(pointsOf(request), "behest.bridge.events.used"));
-  expect(used).toEqual(used.toSorted((a, b) => a - b));
-}
+/** What becomes of the first requests of a life: they are answered with 503, or cut. */
+const TROUBLES: readonly HttpAct[] = [{ act: "answer", status: 503 }, { act: "cut" }, { act: "hang up" }];
+const TROUBLED = 3;
+const troubles: string[] = [];
 
-function instanceIn(json: Readonly<Record<string, unknown>>): string[] {
-  return JSON.stringify(json).match(/service\.instance\.id[^}]*/g) ?? [];
-}
-
-/** By id; that a span comes twice is no harm when it is the same to the byte. */
-function spanTexts(spans: readonly ServedSpan[]): Map<string, Partial<ServedSpan>> {
-  const texts = new Map<string, string>();
-  for (const span of spans) {
-    const text = JSON.stringify(span);
-    expect(texts.get(span.spanId) ?? text).toBe(text);
-    texts.set(span.spanId, text);
-  }
-  const told = spans.map(({ spanId, traceId, parentSpanId, name, start: begun, end }) => {
-    return [spanId, { traceId, parentSpanId, name, start: begun, end }] as const;
-  });
-  return new Map(told);
+/** In the n-th life, what comes over the backend and passes. */
+function troubleOf(n: number): () => HttpAct {
+  const trouble = TROUBLES[n % TROUBLES.length]!;
+  let left = TROUBLED;
+  return () => {
+    if (left === 0) return take;
+    left -= 1;
+    troubles.push(trouble.act);
+    return trouble;
+  };
 }
 
 describe(`a program that is killed again and again (SEED=${seed})`, () => {
@@ -140,51 +108,61 @@ describe(`a program that is killed again and again (SEED=${seed})`, () => {
     // What is still open when the program is asked to stop stays open in its state.
     const bodies = random.shuffled(runs.filter((lines) => truthOf(lines).runs.incomplete === 0));
     const truth = truthOf(bodies.flat());
-    let [posted, repeated] = [0, 0];
-    for (let n = 0; n < KILLS; n += 1) {
+    const hows = random.shuffled(Array.from({ length: KILLS }, (_, n) => HOWS[n % HOWS.length]!));
+    let [posted, unanswered, kept] = [0, 0, 0];
+    for (const [n, how] of hows.entries()) {
       const { life, url } = await begin(stateDir, "http://127.0.0.1:0/v1/events");
-      const most = posted + random.between(1, Math.ceil(bodies.length / KILLS));
-      const how = random.pick(["while it sends", "when it has answered", "while it is asked"]);
+      const most = posted + random.between(1, Math.floor(bodies.length / KILLS));
       const requests = random.between(1, 12);
+      const trouble = troubleOf(n);
       let seen = 0;
       const sending = new Promise<void>((resolve) => {
         onRequest = () => {
           seen += 1;
-          if (how !== "while it sends" || seen < requests) return false;
+          if (how !== "while it sends" || seen < requests) return trouble();
           life.child.kill("SIGKILL");
           resolve();
-          return true;
+          return { act: "hang up" };
         };
       });
-      for (; posted < Math.min(most, bodies.length); posted += 1) {
+      for (; posted < most; posted += 1) {
         const answer = await post(url, bodies[posted] ?? []);
         // Who got no answer sends it again.
         if (answer === undefined) {
-          repeated += 1;
+          unanswered += bodies[posted]?.length ?? 0;
           break;
         }
         expect(answer.status).toBe(202);
       }
-      if (how === "while it is asked" && posted < bodies.length) {
+      if (how === "while it is asked") {
         const asked = post(url, bodies[posted] ?? []);
         await kill(life);
-        if ((await asked) === undefined) repeated += 1;
+        if ((await asked) === undefined) unanswered += bodies[posted]?.length ?? 0;
         else posted += 1;
+      }
+      if (how === "when the journal has it") {
+        const body = bodies[posted] ?? [];
+        await postUnanswered(url, { stateDir, body });
+        kept += body.length;
       }
       if (how === "while it sends") await sending;
       await kill(life);
-      onRequest = () => false;
     }
+    onRequest = troubleOf(1);
     const { life, url } = await begin(stateDir, "http://127.0.0.1:0/v1/events");
     for (; posted < bodies.length; posted += 1) {
       expect((await post(url, bodies[posted] ?? []))?.status).toBe(202);
     }
-    await until(() => usedUp() === truth.events, `${truth.events} events to be used`);
+    await until(() => usedUp(backend) === truth.events, `${truth.events} events to be used`);
     life.child.kill("SIGTERM");
     expect(await life.ended).toMatchObject({ status: 0 });
-    expectTruth(truth);
+    expectTruth(backend, truth);
     const dropped = total(lastPoints(backend.requests), "behest.bridge.events.dropped");
-    if (repeated === 0) expect(dropped).toBe(0);
+    // What the journal had and was sent again; and what was sent again, whether the journal had it or not.
+    expect(kept).toBeGreaterThan(0);
+    expect(dropped).toBeGreaterThanOrEqual(kept);
+    expect(dropped).toBeLessThanOrEqual(kept + unanswered);
+    expect([...new Set(troubles)].toSorted()).toEqual(TROUBLES.map(({ act }) => act).toSorted());
   });
 
   test("has delivered in the end all that it had read from standard input, once in every counter", async () => {
@@ -209,7 +187,7 @@ describe(`a program that is killed again and again (SEED=${seed})`, () => {
     feed(life, lines.length);
     life.child.stdin.end();
     expect(await life.ended).toMatchObject({ status: 0 });
-    expectTruth(truth);
+    expectTruth(backend, truth);
     expect(total(lastPoints(backend.requests), "behest.bridge.events.dropped")).toBe(0);
   });
 });
@@ -217,6 +195,26 @@ describe(`a program that is killed again and again (SEED=${seed})`, () => {
 async function post(url: string, lines: readonly string[]): Promise<Response | undefined> {
   const headers = { "content-type": "application/x-ndjson" };
   return fetch(url, { method: "POST", body: lines.join("\n"), headers }).catch(() => undefined);
+}
+
+/**
+ * Posts a body, and resolves when it is in the journal: the answer is on its way, or in the sender's socket, and the
+ * sender never reads it.
+ */
+async function postUnanswered(
+  url: string,
+  { stateDir, body }: { readonly stateDir: string; readonly body: readonly string[] },
+): Promise<void> {
+  const [summary] = await inspectState(stateDir);
+  const before = summary?.journal?.appended ?? 0;
+  const { port, host, pathname } = new URL(url);
+  const socket = connect(Number(port), "127.0.0.1").pause();
+  await once(socket, "connect");
+  const text = body.join("\n");
+  const head = [`POST ${pathname} HTTP/1.1`, `host: ${host}`, "content-type: application/x-ndjson"];
+  socket.write(`${head.join("\r\n")}\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`);
+  await appended(stateDir, before + body.length);
+  socket.destroy();
 }
 
 /** Resolves when so many events are in the journal: what a kill leaves. */
@@ -242,17 +240,6 @@ describe("run --state-dir", () => {
   });
 });
 
-test("a shard that finds the state of another number of shards refuses to start, and says so", async () => {
-  const stateDir = join(temporary(), "state");
-  const env = { OTEL_EXPORTER_OTLP_ENDPOINT: backend.url };
-  const args = (shard: string) => ["run", "--state-dir", stateDir, "--shard", shard];
-  const input = `${runs[0]?.join("\n")}\n`;
-  expect(await run({ args: args("0/2"), env, input })).toMatchObject({ status: 0 });
-  const other = await run({ args: args("0/3"), env, input });
-  expect([other.status, other.stderr]).toEqual([2, expect.stringContaining("found the state of 2")]);
-  expect(await run({ args: args("0/2"), env, input })).toMatchObject({ status: 0 });
-});
-
 describe("state", () => {
   async function filled(): Promise<string> {
     const stateDir = join(temporary(), "state");
@@ -268,8 +255,8 @@ describe("state", () => {
     const people = await run({ args: ["state", "inspect", "--state-dir", stateDir] });
     expect(people).toMatchObject({ status: 0, stderr: "" });
     const [headings, row] = people.stdout.split("\n");
-    expect(headings).toMatch(/^SOURCE +RECORDS +COMMITTED +EVENTS IN JOURNAL +ON DISK +STARTS$/);
-    expect(row).toMatch(new RegExp(`^stdin +\\d+ +20\\S+Z +${count}, 0 B kept +\\S+ KiB +1$`));
+    expect(headings).toMatch(/^SOURCE +RECORDS +COMMITTED +EVENTS IN JOURNAL +READ UP TO +ON DISK +STARTS$/);
+    expect(row).toMatch(new RegExp(`^stdin +\\d+ +20\\S+Z +${count}, 0 B kept +- +\\S+ KiB +1$`));
 
     const machines = await run({
       args: ["state", "inspect", "--json"],

@@ -1,5 +1,6 @@
-import { describeCrashes, describeShards, describeSleeper, describeThroughput } from "./crash-trials.ts";
+import { describeCrashes, describeShards, describeSleeper } from "./crash-trials.ts";
 import { startRedis } from "./redis-broker.ts";
+import { describeThroughput } from "./throughput.ts";
 
 describeCrashes("Redis", startRedis);
 describeShards("Redis", startRedis);

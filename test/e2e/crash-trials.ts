@@ -16,24 +16,37 @@ import {
   type Broker,
   type Weather,
 } from "./crash.ts";
-import { paceOf, playOf, Producer, type Appended, type Pace, type Play } from "./producer.ts";
+import { paceOf, playOf, Producer, type Appended, type Play } from "./producer.ts";
 import { eventually } from "./running.ts";
 
 /** At least what `.ci/run` has time for; a longer soak when `TRIAL_SECONDS` says so. */
 const STRETCH = Math.max(1, Number(process.env["TRIAL_SECONDS"] ?? 0) / 120);
-const WINDOW_MS = 2_000;
-const IDLE_MS = 6_000;
+/** How much the bridge bears of a machine that holds up the producer. */
+interface Bearing {
+  readonly windowMs: number;
+  readonly idleMs: number;
+}
+
+const USUAL: Bearing = { windowMs: 2_000, idleMs: 6_000 };
+/** For a machine that was too slow for that. */
+const PATIENT: Bearing = { windowMs: 10_000, idleMs: 25_000 };
 const GROUP = "behest-otel";
-const ARGS = ["--commit-interval", "200ms", "--run-idle-timeout", `${IDLE_MS}ms`];
 /** Small batches: many of them are under way when a life ends. */
 const ENV = { OTEL_BSP_MAX_EXPORT_BATCH_SIZE: "64" };
 const PATIENCE_MS = 60_000;
+
+function argsOf({ windowMs, idleMs }: Bearing): string[] {
+  const times = ["--reorder-window", `${windowMs}ms`, "--run-idle-timeout", `${idleMs}ms`];
+  return ["--commit-interval", "200ms", ...times];
+}
 
 /** What a trial leaves to be judged. */
 interface Trial {
   readonly play: Play;
   readonly log: readonly Appended[];
-  readonly pace: Pace;
+  /** Whether the machine was too slow for the truth to be known, and how slow it was. */
+  readonly tooSlow: boolean;
+  readonly paceText: string;
   readonly backend: Backend;
   /** What a bridge says that reads the same log afterwards, undisturbed. */
   readonly peace: Backend;
@@ -45,7 +58,17 @@ interface Trial {
 /** A bridge that is killed at random moments, with a broker that restarts and a backend that has its moods. */
 export function describeCrashes(name: string, start: () => Promise<Broker>): void {
   describe(`a bridge on ${name} that is killed again and again (SEED=${SEED})`, () => {
-    const { trial } = judged(start, crash);
+    const hits: Hits = { kills: 0, reading: 0, sending: 0 };
+    const { trial } = judged(start, (broker, bearing, seed) => crash({ broker, bearing, seed, hits }));
+
+    test("was hit in every way: while it read, while it sent, by a backend that was away, and by every cut", () => {
+      const { backend } = trial();
+      expect(hits.reading).toBeGreaterThan(hits.kills / 2);
+      expect(hits.sending).toBeGreaterThan(hits.kills / 4);
+      expect(backend.twins).toBeGreaterThan(0);
+      expect(backend.unavailable).toBeGreaterThan(0);
+      expect(Object.entries(backend.cuts).filter(([, count]) => count === 0)).toEqual([]);
+    });
 
     test("ends with status 0 and nothing pending", () => {
       expect(trial().statuses).toEqual([0]);
@@ -82,7 +105,8 @@ export function describeSleeper(name: string, start: () => Promise<Broker>): voi
   test(`a bridge on ${name} that slept while it was replaced says nothing any more that was overtaken`, async () => {
     await using broker = await start();
     await using backend = await Backend.start(seeded(SEED));
-    const begin = () => startBridge({ from: broker.from(GROUP), otlp: backend.url, args: ARGS, env: ENV });
+    const begin = () =>
+      startBridge({ from: broker.from(GROUP), otlp: backend.url, args: argsOf(USUAL), env: ENV });
     const random = seeded(SEED);
     const play = playOf({ runs: 150, startMs: Date.now() + 1_000, spreadMs: 3_000, random });
     const producer = new Producer(play.sends, broker.publish);
@@ -104,82 +128,41 @@ export function describeSleeper(name: string, start: () => Promise<Broker>): voi
   });
 }
 
-/** Five thousand events a second, committed every second as by default. */
-export function describeThroughput(name: string, start: () => Promise<Broker>): void {
-  test(
-    `a bridge on ${name} keeps up with 5,000 events a second`,
-    { timeout: 180_000 * STRETCH },
-    async () => {
-      await using broker = await start();
-      await using backend = await Backend.start(seeded(SEED));
-      const [seconds, perRun] = [20 * STRETCH, 20.4];
-      const runs = Math.round((seconds * 5_000) / perRun);
-      const bridge = startBridge({ from: broker.from(GROUP), otlp: backend.url });
-      await bridge.says("taking events from");
-      const startMs = Date.now();
-      const play = playOf({
-        runs,
-        startMs: startMs + 2_000,
-        spreadMs: seconds * 1_000,
-        random: seeded(SEED),
-      });
-      const producer = new Producer(play.sends, broker.publish);
-      const noted: { readonly atMs: number; readonly sent: number; readonly left: number }[] = [];
-      const isOver = async () => {
-        const left = await broker.left(GROUP);
-        noted.push({ atMs: Date.now(), sent: producer.share * play.sends.length, left });
-        return producer.share === 1;
-      };
-      await eventually("all is appended", isOver, 60_000 + 60_000 * STRETCH);
-      await producer.done;
-      const appendedMs = Date.now();
-      await eventually("all is acknowledged", async () => (await broker.left(GROUP)) === 0, PATIENCE_MS);
-      const behindMs = Date.now() - appendedMs;
-      bridge.child.kill("SIGTERM");
-      expect((await bridge.ended).status, bridge.stderr).toBe(0);
-      expect(backend.total("behest.bridge.events.received")).toBe(play.sends.length);
-      // While runs begin and end: not at the start, when none has got far, and not when the last ones end.
-      const steady = noted.filter(
-        ({ atMs }) => atMs > startMs + 5_000 && atMs < startMs + 2_000 + seconds * 1_000,
-      );
-      const [first, last] = [steady.at(0)!, steady.at(-1)!];
-      const perSecond = (last.sent - first.sent) / ((last.atMs - first.atMs) / 1_000);
-      console.log(
-        `${name}: ${Math.round(perSecond)} events/s, sent up to ${Math.round(producer.latestMs)} ms late; ` +
-          `at most ${Math.max(...noted.map(({ left }) => left))} not acknowledged, ` +
-          `and the last one ${behindMs} ms after it was appended (${WINDOW_MS} ms of it the reorder window)`,
-      );
-    },
-  );
-}
+type Act = (broker: Broker, bearing: Bearing, seed: number) => Promise<Trial>;
 
 /** The facts that hold for every trial. */
-function judged(
-  start: () => Promise<Broker>,
-  act: (broker: Broker) => Promise<Trial>,
-): { trial: () => Trial } {
+function judged(start: () => Promise<Broker>, act: Act): { trial: () => Trial } {
   let broker: Broker | undefined;
   let found: Trial | undefined;
   const trial = () => found!;
-  beforeAll(async () => {
-    broker = await start();
-    found = await act(broker);
-  }, 240_000 * STRETCH);
-  afterAll(async () => {
+  const close = async () => {
     await found?.backend[Symbol.asyncDispose]();
     await found?.peace[Symbol.asyncDispose]();
     await broker?.[Symbol.asyncDispose]();
+  };
+  beforeAll(async () => {
+    broker = await start();
+    found = await act(broker, USUAL, SEED);
+    if (!found.tooSlow) return;
+    console.error(`AGAIN, with more patience and another seed; this machine was too slow: ${found.paceText}`);
+    await close();
+    broker = await start();
+    found = await act(broker, PATIENT, SEED + 1_000);
+  }, 600_000 * STRETCH);
+  afterAll(close);
+
+  // Never skipped: what was not shown was not shown.
+  test("had a machine that was fast enough for the truth to be known, at the second try at the latest", () => {
+    expect(trial().tooSlow, trial().paceText).toBe(false);
   });
 
-  test("every span of every run is there as its events say, and no other", ({ skip }) => {
-    const { play, pace, backend } = trial();
-    skip(...tooSlow(pace));
+  test("every span of every run is there as its events say, and no other", () => {
+    const { play, backend } = trial();
     expect(outlinesOf(backend.spans)).toEqual(outlinesIn(play));
   });
 
-  test("every counter is that of the events", ({ skip }) => {
-    const { play, log, pace, backend } = trial();
-    skip(...tooSlow(pace));
+  test("every counter is that of the events", () => {
+    const { play, log, backend } = trial();
     const truth = truthIn(play, log);
     expect(countedIn(backend.points)).toEqual(truth);
     expect(nonZero(backend.outcomes)).toEqual(truth["runs"]);
@@ -196,24 +179,37 @@ function judged(
   return { trial };
 }
 
-/** Whether the producer was held up for longer than the reorder window or the idle timeout can mend. */
-function tooSlow({ disorderMs, silenceMs }: Pace): [boolean, string] {
-  const said = `${disorderMs} ms of disorder, ${silenceMs} ms of silence`;
-  return [disorderMs > WINDOW_MS || silenceMs > IDLE_MS - 1_000, `this machine was too slow: ${said}`];
+/** How many kills there were, and what they hit. */
+interface Hits {
+  kills: number;
+  /** It was reading: it had said so. */
+  reading: number;
+  /** It had sent spans, and so had read events. */
+  sending: number;
 }
 
-async function crash(broker: Broker): Promise<Trial> {
-  const random = seeded(SEED);
+interface Crashes {
+  readonly broker: Broker;
+  readonly bearing: Bearing;
+  readonly seed: number;
+  /** Filled in. */
+  readonly hits: Hits;
+}
+
+async function crash({ broker, bearing, seed, hits }: Crashes): Promise<Trial> {
+  const random = seeded(seed);
   const [kills, spreadMs] = [Math.round(30 * STRETCH), 30_000 * STRETCH];
   const backend = await Backend.start(random);
   const play = playOf({ runs: Math.round(2_000 * STRETCH), startMs: Date.now() + 1_000, spreadMs, random });
   const producer = new Producer(play.sends, broker.publish);
   backend.weather = () => weatherAt(producer.share);
-  const begin = () => startBridge({ from: broker.from(GROUP), otlp: backend.url, args: ARGS, env: ENV });
+  const args = argsOf(bearing);
+  const begin = () => startBridge({ from: broker.from(GROUP), otlp: backend.url, args, env: ENV });
   const restartAt = Math.floor(kills * (0.7 + 0.2 * random()));
-  let reading = 0;
+  Object.assign(hits, { kills, reading: 0, sending: 0 });
   for (let kill = 0; kill < kills; kill += 1) {
     const life = begin();
+    const { asked } = backend;
     if (kill === restartAt) {
       await life.says("taking events from");
       const before = backend.total("behest.bridge.events.received");
@@ -221,8 +217,11 @@ async function crash(broker: Broker): Promise<Trial> {
       const isBack = () => backend.total("behest.bridge.events.received") > before;
       await eventually("the bridge reads and commits again", isBack, PATIENCE_MS);
     }
-    await lives(life, 200 + (random() * 2 * 0.85 * spreadMs) / kills);
-    if (life.stderr.includes("taking events from")) reading += 1;
+    // Every fourth is killed at any moment of its start, however fast this machine is; the others once they read.
+    if (kill % 4 !== 0) await life.says("taking events from");
+    await lives(life, (random() * 2 * 0.6 * spreadMs) / kills);
+    if (life.stderr.includes("taking events from")) hits.reading += 1;
+    if (backend.asked > asked) hits.sending += 1;
   }
   await producer.done;
   const last = begin();
@@ -230,20 +229,39 @@ async function crash(broker: Broker): Promise<Trial> {
   await settled({ broker, backend, log, shards: [undefined] });
   last.child.kill("SIGTERM");
   const { status } = await last.ended;
-  const pace = paceOf(log, play);
+  const { reading, sending } = hits;
+  const cuts = Object.entries(backend.cuts).map(([cut, count]) => `${cut} ${count}`);
   console.log(
-    `${kills} lives ended, ${reading} of them reading; ${backend.twins} spans came again; ${paceText(pace, producer)}`,
+    `${kills} lives ended, ${reading} of them reading and ${sending} sending; ${backend.twins} spans came again; ` +
+      `503 ${backend.unavailable}, ${cuts.join(", ")}`,
   );
   return {
+    ...paced({ log, play, producer, bearing }),
     play,
     log,
-    pace,
     backend,
-    peace: await undisturbed(broker, log),
+    peace: await undisturbed(broker, log, args),
     left: await leftOf(broker, [undefined]),
     statuses: [status],
     said: last.stderr,
   };
+}
+
+interface Paced {
+  readonly log: readonly Appended[];
+  readonly play: Play;
+  readonly producer: Producer;
+  readonly bearing: Bearing;
+}
+
+/** Whether the producer was held up for longer than the reorder window or the idle timeout can mend. */
+function paced({ log, play, producer, bearing }: Paced): Pick<Trial, "tooSlow" | "paceText"> {
+  const { disorderMs, silenceMs } = paceOf(log, play);
+  const late = `sent up to ${Math.round(producer.latestMs)} ms late`;
+  const paceText = `disorder up to ${disorderMs} ms, silence up to ${silenceMs} ms, ${late}`;
+  console.log(paceText);
+  const tooSlow = disorderMs > bearing.windowMs || silenceMs > bearing.idleMs - 1_000;
+  return { tooSlow, paceText };
 }
 
 /** Ends a life at once after this time. That it ends before by itself is a fault. */
@@ -259,17 +277,18 @@ function weatherAt(share: number): Weather {
   return share > 0.5 && share < 0.65 ? "cutting" : "fine";
 }
 
-async function rollOver(broker: Broker): Promise<Trial> {
-  const random = seeded(SEED + 1);
+async function rollOver(broker: Broker, bearing: Bearing, seed: number): Promise<Trial> {
+  const random = seeded(seed + 1);
   const backend = await Backend.start(random);
   const spreadMs = 8_000 * STRETCH;
   const play = playOf({ runs: Math.round(600 * STRETCH), startMs: Date.now() + 1_000, spreadMs, random });
   const producer = new Producer(play.sends, broker.publish);
+  const args = argsOf(bearing);
   const begin = (shard: number) =>
     startBridge({
       from: broker.from(GROUP),
       otlp: backend.url,
-      args: [...ARGS, "--shard", `${shard}/2`],
+      args: [...args, "--shard", `${shard}/2`],
       env: ENV,
     });
   const [old, victim] = [begin(0), begin(1)];
@@ -284,14 +303,13 @@ async function rollOver(broker: Broker): Promise<Trial> {
   await settled({ broker, backend, log, shards: [0, 1] });
   for (const { child } of [newer, other]) child.kill("SIGTERM");
   const ends = await Promise.all([newer.ended, other.ended]);
-  const pace = paceOf(log, play);
-  console.log(`${backend.twins} spans came again; ${paceText(pace, producer)}`);
+  console.log(`${backend.twins} spans came again`);
   return {
+    ...paced({ log, play, producer, bearing }),
     play,
     log,
-    pace,
     backend,
-    peace: await undisturbed(broker, log),
+    peace: await undisturbed(broker, log, args),
     left: await leftOf(broker, [0, 1]),
     statuses: [replaced.status, ...ends.map(({ status }) => status)],
     said: replaced.stderr,
@@ -329,17 +347,17 @@ async function leftOf(broker: Broker, of: readonly (number | undefined)[]): Prom
 }
 
 /** Reads the whole log as another group, with nothing in its way. */
-async function undisturbed(broker: Broker, log: readonly Appended[]): Promise<Backend> {
+async function undisturbed(
+  broker: Broker,
+  log: readonly Appended[],
+  args: readonly string[],
+): Promise<Backend> {
   const backend = await Backend.start(Math.random);
-  const bridge = startBridge({ from: broker.from("undisturbed"), otlp: backend.url, args: ARGS });
+  const bridge = startBridge({ from: broker.from("undisturbed"), otlp: backend.url, args });
   const isOver = () =>
     backend.total("behest.bridge.events.received") === log.length && backend.total("behest.run.active") === 0;
   await eventually("the log is read again", isOver, PATIENCE_MS * STRETCH);
   bridge.child.kill("SIGTERM");
   await bridge.ended;
   return backend;
-}
-
-function paceText({ disorderMs, silenceMs }: Pace, { latestMs }: Producer): string {
-  return `disorder up to ${disorderMs} ms, silence up to ${silenceMs} ms, sent up to ${Math.round(latestMs)} ms late`;
 }

@@ -69,6 +69,9 @@ export function startBridge({ from, otlp, args = [], env = {} }: Bridge): Starte
 
 export type Weather = "fine" | "unavailable" | "cutting";
 
+/** Where the connection of who sends is cut. */
+type Cut = "half a request" | "lost request" | "hang up" | "half an answer" | "lost answer";
+
 /** A backend that believes nothing: what comes twice has to be the same, and no counter may fall. */
 export class Backend {
   /** What was seen that may never be. */
@@ -79,6 +82,18 @@ export class Backend {
   twins = 0;
   /** Metrics that were taken. */
   readings = 0;
+  /** Requests of traces that came, taken or not. */
+  asked = 0;
+  /** Requests answered with 503. */
+  unavailable = 0;
+  /** How often each was done to a sender. */
+  readonly cuts: Record<Cut, number> = {
+    "half a request": 0,
+    "lost request": 0,
+    "hang up": 0,
+    "half an answer": 0,
+    "lost answer": 0,
+  };
   /** By `behest.run.outcome`. */
   readonly outcomes: Record<string, number> = {};
   weather: () => Weather = () => "fine";
@@ -132,12 +147,14 @@ export class Backend {
   }
 
   #act(served: Served): HttpAct {
+    if (served.signal === "traces") this.asked += 1;
     switch (this.weather()) {
       case "unavailable":
+        this.unavailable += 1;
         return { act: "answer", status: 503 };
       case "cutting":
-        if (this.#random() < 0.1) return { act: "cut" };
-        if (this.#random() < 0.1) return { act: "hang up" };
+        if (this.#cuts("half an answer")) return { act: "cut" };
+        if (this.#cuts("hang up")) return { act: "hang up" };
         break;
       case "fine":
     }
@@ -145,11 +162,18 @@ export class Backend {
     return take;
   }
 
-  /** In the middle of a request, when it is longer than what is read at once; or of its answer. */
-  #fate(): "pass" | "lose" | "lose answer" {
+  #fate(): "pass" | "lose" | "lose half" | "lose answer" {
     if (this.weather() !== "cutting") return "pass";
-    const drawn = this.#random();
-    return drawn < 0.1 ? "lose" : drawn < 0.2 ? "lose answer" : "pass";
+    if (this.#cuts("half a request")) return "lose half";
+    if (this.#cuts("lost request")) return "lose";
+    return this.#cuts("lost answer") ? "lose answer" : "pass";
+  }
+
+  /** One in fifteen, and certainly the first: however few requests come, each is met. */
+  #cuts(cut: Cut): boolean {
+    const happens = this.cuts[cut] === 0 || this.#random() < 1 / 15;
+    if (happens) this.cuts[cut] += 1;
+    return happens;
   }
 
   #note({ signal, spans, ...served }: Served): void {
@@ -175,8 +199,11 @@ export class Backend {
     const instance = instanceOf(served);
     for (const name of gaugesIn(served)) this.#gauges.add(name);
     const isCounted = ({ metric }: ServedPoint) => !this.#gauges.has(metric);
+    const counted = (this.#last.get(instance) ?? []).filter(isCounted);
+    // Of a process that cannot find out whose its state is only gauges come, and its counters stand.
+    if (!points.some(isCounted)) return void this.#last.set(instance, [...points, ...counted]);
     const now = countersOf(points.filter(isCounted));
-    const before = countersOf((this.#last.get(instance) ?? []).filter(isCounted));
+    const before = countersOf(counted);
     for (const [key, { count, sum }] of before) {
       const next = now.get(key);
       if (next !== undefined && next.count >= count && (sum ?? 0) <= (next.sum ?? 0)) continue;

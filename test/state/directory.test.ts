@@ -106,6 +106,19 @@ describe("a state directory", () => {
     expect(statSync(file).size).toBeLessThan(3 * live + 20_000);
   });
 
+  test("says how long its file is: that of the process before, and then its own", async () => {
+    const path = directory();
+    const size = statSync(await written(path, 20)).size;
+    const one = store(path);
+    expect(one.bytes).toBeUndefined();
+    await readAll(await one.open());
+    expect(one.bytes).toBe(size);
+    for (let n = 21; n <= 25; n += 1) await one.commit(changeOf(n));
+    const file = readdirSync(one.name).find((name) => name.endsWith(".state")) ?? "";
+    expect(one.bytes).toBe(statSync(join(one.name, file)).size);
+    await one.close();
+  });
+
   test("adds a commit to its file, and does not write all of it again", async () => {
     const path = directory();
     const one = store(path);
@@ -138,19 +151,6 @@ describe("a state directory", () => {
 });
 
 describe("the newest opener", () => {
-  test("wins: the older one's commit is refused for ever", async () => {
-    const path = directory();
-    const [older, newer] = [store(path), store(path)];
-    await older.open();
-    await older.commit(changeOf(1));
-    await newer.open();
-    await expect(older.commit(changeOf(2))).rejects.toMatchObject({ code: "BEHEST_STATE_REPLACED" });
-    await newer.commit(changeOf(2));
-    await expect(older.commit(changeOf(2))).rejects.toMatchObject({ code: "BEHEST_STATE_REPLACED" });
-    expect(sorted(await stateOf(store(path)))).toEqual(sorted(stateAfter(2)));
-    await Promise.all([older.close(), newer.close()]);
-  });
-
   test("wins also over one that has not committed yet", async () => {
     const path = directory();
     await written(path, 3);

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { rmSync, statfsSync, writeFileSync } from "node:fs";
+import { chmodSync, readdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import { BridgeError } from "../../src/errors.ts";
@@ -9,7 +9,8 @@ import { openJournal } from "../../src/state/journal.ts";
 import { readAll, stateOf } from "./commits.ts";
 
 // Runs on a small disk of its own, the directory of its argument, and says what happens on it. Where nobody
-// may mount one (`limit`), files may not grow beyond 90,000 bytes, and what takes a disk is left out.
+// may mount one (`limit`), full is a limit on the length of files, and read-only is what the rights of the
+// directories say.
 const [disk = "", kind = "mount"] = process.argv.slice(2);
 const path = join(disk, "state");
 const ballast = join(disk, "ballast");
@@ -30,11 +31,28 @@ async function outcome(promise: Promise<unknown>): Promise<string> {
   }
 }
 
-/** Leaves so many bytes free. */
-function fill(free: number): void {
-  if (kind === "limit") return;
+/** Leaves no room for what is written here, or all of it again. */
+function setFull(full: boolean): void {
+  if (kind === "limit") {
+    const limit = full ? "1000:" : "unlimited:";
+    execFileSync("prlimit", ["--pid", String(process.pid), `--fsize=${limit}`]);
+    return;
+  }
+  if (!full) return rmSync(ballast);
   const { bavail, bsize } = statfsSync(disk);
-  writeFileSync(ballast, Buffer.alloc(bavail * bsize - free));
+  writeFileSync(ballast, Buffer.alloc(bavail * bsize - 20_000));
+}
+
+function setReadOnly(readOnly: boolean): void {
+  if (kind === "mount") {
+    execFileSync("mount", ["-o", readOnly ? "remount,ro" : "remount,rw", disk]);
+    return;
+  }
+  const entries = readdirSync(path, { recursive: true, withFileTypes: true });
+  const folders = entries
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name));
+  for (const folder of [path, ...folders]) chmodSync(folder, readOnly ? 0o500 : 0o700);
 }
 
 const big = (key: string) => ({ puts: new Map([[key, key.repeat(50_000)]]), removes: [], used: [] });
@@ -50,19 +68,14 @@ const entry = (text: string) => ({
 });
 say(`append: ${await outcome(journal.append([entry("1")]))}`);
 
-fill(20_000);
+setFull(true);
 say(`full: ${await outcome(store.commit(big("b")))}`);
 say(`full again: ${await outcome(store.commit(big("b")))}`);
 say(`append on full: ${await outcome(journal.append([entry("2")]))}`);
 const other = stateDirectory(path, "other", options);
 say(`new on full: ${await outcome(other.open().then(() => other.commit(big("a"))))}`);
 
-if (kind === "limit") {
-  await store.close();
-  say(`state: ${[...(await stateOf(stateDirectory(path, "a", options))).keys()].join()}`);
-  process.exit();
-}
-rmSync(ballast);
+setFull(false);
 say(`mended: ${await outcome(store.commit(big("b")))}`);
 say(`append when mended: ${await outcome(journal.append([entry("3")]))}`);
 const texts: string[] = [];
@@ -80,12 +93,12 @@ say(`state: ${[...state.keys()].join()}`);
 
 const open = stateDirectory(path, "a", options);
 await readAll(await open.open());
-execFileSync("mount", ["-o", "remount,ro", disk]);
+setReadOnly(true);
 say(`read-only: ${await outcome(open.commit(big("c")))}`);
 say(`read-only open: ${await outcome(stateDirectory(path, "a", options).open())}`);
 say(`read-only new: ${await outcome(stateDirectory(path, "new", options).open())}`);
 say(`read-only journal: ${await outcome(openJournal(join(path, "journal"), { clock: systemClock, log }))}`);
-execFileSync("mount", ["-o", "remount,rw", disk]);
+setReadOnly(false);
 say(`writable: ${await outcome(open.commit(big("c")))}`);
 await open.close();
 say(`state: ${[...(await stateOf(stateDirectory(path, "a", options))).keys()].join()}`);
