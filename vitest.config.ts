@@ -21,6 +21,18 @@ export default defineConfig({
           hookTimeout: 120_000,
         },
       },
+      // These take SOAK_SECONDS each and look at memory, which they collect themselves.
+      {
+        extends: true,
+        test: {
+          name: "soak",
+          include: ["test/soak/**/*.soak.ts"],
+          globalSetup: "test/build.ts",
+          fileParallelism: false,
+          // The engine would forget at some moment what was compiled, and the heap would shrink by that.
+          execArgv: ["--expose-gc", "--no-flush-bytecode"],
+        },
+      },
     ],
     // Two cores shared with a build: slow is not wrong.
     // A long trial may take all of its time and some more.
