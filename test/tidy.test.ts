@@ -34,7 +34,7 @@ const all = [...src, ...others];
  */
 const LEAVES = ["clock", "errors", "duration", "every", "log", "version"];
 const WIRING =
-  "bridge lane committer kept-state taken shard status pipeline report dead-letter host identity parse-event sink sink-core otlp telemetry index schema".split(
+  "bridge counters settling lane committer kept-state taken shard others-time status pipeline report dead-letter source-counts host identity parse-event sink sink-core otlp telemetry index schema".split(
     " ",
   );
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
