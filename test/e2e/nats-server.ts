@@ -113,6 +113,13 @@ export class NatsServer {
     await this.manager.streams.add({ name: STREAM, subjects: [SUBJECT], storage: "file", ...more });
   }
 
+  async hasMessages(stream: string): Promise<boolean> {
+    for await (const { config, state } of this.manager.streams.list()) {
+      if (config.name === stream) return state.messages > 0;
+    }
+    return false;
+  }
+
   /** Appends events and gives their sequences as texts. */
   async append(count: number, text = (at: number) => `{"n":${at}}`, subject = SUBJECT): Promise<string[]> {
     const ids: string[] = [];

@@ -2,21 +2,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { headers } from "@nats-io/transport-node";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import { idsOf, inputOf, NatsServer, STREAM, SUBJECT, textsOf } from "./nats-server.ts";
+import { server } from "./one-nats.ts";
 import { eventually } from "./running.ts";
-
-let server: NatsServer;
-beforeAll(async () => {
-  server = await NatsServer.start();
-});
-afterAll(async () => {
-  await server[Symbol.asyncDispose]();
-});
-beforeEach(async () => {
-  await server.clear();
-});
 
 describe("what is read", () => {
   test("comes in order of its sequences, with the time it was appended at", async () => {
@@ -225,6 +215,19 @@ describe("opening", () => {
     expect(life.said.count("info made a stream")).toBe(1);
     await server.append(1);
     expect(await life.take(1)).toHaveLength(1);
+  });
+
+  test("at once with others makes one stream and one state, for each that is asked to", async () => {
+    const shards = [0, 1, 2, 3];
+    for (let round = 0; round < 200; round += 1) {
+      const lives = shards.map((shard) => inputOf(server.port, "&create=true", { shard }));
+      // Each as the program does: it looks, and takes over.
+      await Promise.all(lives.map((life) => life.source.prepare()));
+      await Promise.all(lives.map((life) => life.store.peek("birth")));
+      await Promise.all(lives.map((life) => life.open()));
+      await Promise.all(lives.map((life) => life[Symbol.asyncDispose]()));
+      await server.clear();
+    }
   });
 
   test("has the consumer that it says", async () => {

@@ -7,6 +7,7 @@ import { parseTraceparent } from "../../event/traceparent.ts";
 export const CONSUMER_CREATE = 10_012;
 export const CONSUMER_NOT_FOUND = 10_014;
 export const STREAM_NOT_FOUND = 10_059;
+export const SUBJECTS_OVERLAP = 10_065;
 export const CONSUMER_EXISTS = 10_148;
 export const WRONG_LAST_SEQUENCE: readonly (number | undefined)[] = [10_071, 10_164];
 
@@ -17,6 +18,11 @@ const MAX_NAME_LENGTH = 1_024;
 export function apiCode(error: unknown): number | undefined {
   const { code } = (error ?? {}) as { readonly code?: unknown };
   return error instanceof Error && typeof code === "number" ? code : undefined;
+}
+
+/** The request came to nobody. */
+export function isUnheard(error: unknown): boolean {
+  return error instanceof Error && error.name === "JetStreamNotEnabled";
 }
 
 /** What went wrong in the client's or the server's own words, which hold no secret. */

@@ -82,17 +82,30 @@ export class OwnedBucket {
 
   /** What stands under the key now, for whoever asks its leader. */
   async get(key: string): Promise<Entry | undefined> {
+    const { streams } = this.#linked.manager;
+    // A server of 2.9 crashes when it is asked for a value of a bucket that it is just making for somebody else.
+    const info = await this.#ifThere(() => streams.info(this.#stream));
+    return info === null || info.state.last_seq === 0 ? undefined : this.#read(key);
+  }
+
+  /** As `get`, of a bucket that is known to have been put into. */
+  async #read(key: string): Promise<Entry | undefined> {
     const query = { last_by_subj: `${this.#subject}.${key}` };
     const { streams } = this.#linked.manager;
-    const stored = await this.#link
-      .ask(() => streams.getMessage(this.#stream, query))
-      .catch((error: unknown) => {
-        if (apiCode(error) === STREAM_NOT_FOUND) return null;
-        throw error;
-      });
+    const stored = await this.#ifThere(() => streams.getMessage(this.#stream, query));
     if (stored === null) return undefined;
     const { buffer, byteOffset, length } = stored.data;
     return { data: Buffer.from(buffer, byteOffset, length), revision: stored.seq };
+  }
+
+  /** Null when there is no bucket any more. */
+  async #ifThere<T>(request: () => Promise<T>): Promise<T | null> {
+    try {
+      return await this.#link.ask(request);
+    } catch (error) {
+      if (apiCode(error) !== STREAM_NOT_FOUND) throw error;
+      return null;
+    }
   }
 
   /** Puts a value if the last change of the key is still `revision` (0: there was none). Gives the new revision. */
@@ -120,7 +133,7 @@ export class OwnedBucket {
   async getChunk(chunk: Chunk): Promise<Buffer> {
     const parts: Buffer[] = [];
     for (let part = 0; part < chunk.revisions.length; part += 1) {
-      const entry = await this.get(`${chunkKey(chunk)}.${part}`);
+      const entry = await this.#read(`${chunkKey(chunk)}.${part}`);
       if (entry === undefined) throw new Error(`the value ${chunkKey(chunk)}.${part} is gone`);
       parts.push(entry.data);
     }
@@ -179,7 +192,7 @@ async function openBucket(
     // A read that any replica answers may be older than what was written before it.
     allow_direct: false,
   };
-  const kv = await link.ask(() => new Kvm(linked.jetstream).create(bucket, options));
+  const kv = await link.make(() => new Kvm(linked.jetstream).create(bucket, options));
   const { config } = await link.ask(() => linked.manager.streams.info(`KV_${bucket}`));
   if (config.max_age > 0) {
     throw new Error("the bucket lets its values expire; expected one without a time to live");

@@ -196,7 +196,8 @@ export class KvStore implements StateStore {
         chunks: head?.chunks ?? [],
       };
       try {
-        this.#revision = await bucket.compareAndSet(HEAD, formatHead(next), revision);
+        const set = () => bucket.compareAndSet(HEAD, formatHead(next), revision);
+        this.#revision = await this.#link.untilHeard(set);
         return next;
       } catch (error) {
         // The process that is being replaced, or another new one, was quicker.

@@ -4,7 +4,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import type { Clock } from "../../clock.ts";
 import { BridgeError } from "../../errors.ts";
 import type { Log } from "../../log.ts";
-import { apiCode, natsReason, STREAM_NOT_FOUND } from "./answer.ts";
+import { apiCode, isUnheard, natsReason, STREAM_NOT_FOUND, SUBJECTS_OVERLAP } from "./answer.ts";
 import { loginOptions, type Environment } from "./login.ts";
 import { serverText, type NatsSpec } from "./spec.ts";
 
@@ -28,6 +28,7 @@ export interface Linked {
 
 /** Longest wait for an answer of the server, in milliseconds. */
 export const REQUEST_TIMEOUT_MS = 5_000;
+const HEARD_AGAIN_MS = 20;
 const CONNECT_TIMEOUT_MS = 5_000;
 const CLOSE_TIMEOUT_MS = 2_000;
 /** A server that is gone without a word is noticed after two of these. */
@@ -118,6 +119,35 @@ export class NatsLink {
       return await Promise.race([request(), lost]);
     } finally {
       forget();
+    }
+  }
+
+  /**
+   * Makes a stream, where another process may be making the same one: whichever comes second is refused for what it
+   * has in common with the first, and not when it asks again.
+   */
+  async make<T>(add: () => Promise<T>): Promise<T> {
+    try {
+      return await this.ask(add);
+    } catch (error) {
+      if (apiCode(error) !== SUBJECTS_OVERLAP) throw error;
+      return this.ask(add);
+    }
+  }
+
+  /** Does what asks a stream for the first time. As long as the process that makes it is not done, nobody listens there. */
+  async untilHeard<T>(work: () => Promise<T>): Promise<T> {
+    const { clock } = this.#options;
+    const giveUpMs = clock.now() + REQUEST_TIMEOUT_MS;
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!isUnheard(error) || clock.now() >= giveUpMs) throw error;
+      }
+      await new Promise<void>((resolve) => {
+        clock.after(HEARD_AGAIN_MS, resolve);
+      });
     }
   }
 
@@ -217,7 +247,7 @@ export async function streamInfo(link: NatsLink, manager: JetStreamManager, log:
     max_age: STREAM_MAX_AGE_NS,
     max_bytes: STREAM_MAX_BYTES,
   };
-  const made = await link.ask(() => manager.streams.add(config));
+  const made = await link.make(() => manager.streams.add(config));
   log.info("made a stream, which keeps a week and at most 4 GiB of events", { stream, subject });
   return made;
 }
