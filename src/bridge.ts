@@ -66,6 +66,8 @@ export interface BridgeEnd {
   readonly report: Report;
   /** Everything that was taken was delivered, as far as it was not refused input. */
   readonly delivered: boolean;
+  /** What was not delivered was not acknowledged either: the next process on the same state delivers it. */
+  readonly comesAgain: boolean;
   /** A source that could not be read to its end, or a state that is another process's now. */
   readonly failure: unknown;
 }
@@ -180,10 +182,16 @@ class Bridge {
     await finished;
     this.#outlet.close();
     const report = reportOf(addSnapshots(this.#counters.map(({ snapshot }) => snapshot)));
-    const lost = this.#outlet.failedLogs + sum(this.#lanes.map(({ spans }) => spans.failedSpans));
+    const failed = sum(this.#lanes.map(({ spans }) => spans.failedSpans));
+    const refused = failed - sum(this.#lanes.map(({ spans }) => spans.undeliveredSpans));
+    const lost = this.#outlet.failedLogs + failed;
     const areWritten = !this.#leftUnsettled && this.#lanes.every(({ isWritten }) => isWritten);
     const areTaken = this.#counters.every(({ isTaken }) => isTaken);
-    return { report, failure: this.#failure, delivered: lost === 0 && areTaken && areWritten };
+    const delivered = lost === 0 && areTaken && areWritten;
+    const areKept = this.#lanes.every(({ lane }) => lane.committer !== undefined);
+    const isRefused = refused > 0 || this.#outlet.failedLogs > 0;
+    const comesAgain = !delivered && areKept && !isRefused && this.#failure === undefined;
+    return { report, failure: this.#failure, delivered, comesAgain };
   }
 
   /** The last commits, then the last metrics. A state that does not answer holds up nothing else. */

@@ -198,6 +198,7 @@ describe("what the backend refuses is lost alone, counted, and kept as a dead le
     );
     expect(end).toMatchObject({
       delivered: false,
+      comesAgain: false,
       report: { spans: { exported: RUNS * SPANS - 1, failed: 1 } },
     });
     expectAllBut([POISON]);
@@ -228,6 +229,7 @@ describe("what the backend refuses is lost alone, counted, and kept as a dead le
     const { end, letters } = await deadLetters(bridge);
     expect(end).toMatchObject({
       delivered: false,
+      comesAgain: false,
       report: { spans: { exported: RUNS * SPANS - 3, failed: 3 } },
     });
     expect(letters).toEqual([]);
@@ -285,7 +287,11 @@ describe("logs that nobody takes", () => {
     const env = { OTEL_LOGS_EXPORTER: "otlp" };
     const end = await bridge({ from: [linewise(lines)], env });
     expect(end.logged.join("\n")).toContain("ERROR Some logs were given up");
-    expect(end).toMatchObject({ delivered: false, report: { spans: { exported: 1, failed: 0 } } });
+    expect(end).toMatchObject({
+      delivered: false,
+      comesAgain: false,
+      report: { spans: { exported: 1, failed: 0 } },
+    });
   });
 
   test("that were taken are not", async () => {

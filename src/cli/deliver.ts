@@ -104,7 +104,7 @@ async function openInputs(inputs: readonly Unopened[], shard: Shard | undefined)
 
 /** Says how it went, and with which status the process ends. */
 async function conclude(path: string | undefined, end: BridgeEnd, { log }: Io): Promise<ExitStatus> {
-  const { report, delivered, failure } = end;
+  const { report, delivered, comesAgain, failure } = end;
   const { events, spans } = report;
   const facts = {
     events: events.received,
@@ -115,7 +115,12 @@ async function conclude(path: string | undefined, end: BridgeEnd, { log }: Io): 
     spans: spans.exported,
   };
   if (delivered) log.info("all delivered", facts);
-  else log.error("not everything was delivered", { ...facts, failed: spans.failed });
+  else {
+    const rest = comesAgain
+      ? "; the rest was not acknowledged, and is delivered when this is started again"
+      : "";
+    log.error(`not everything was delivered${rest}`, { ...facts, failed: spans.failed });
+  }
   if (path !== undefined) await writeReport(path, report);
   if (failure instanceof Error) throw failure;
   return delivered ? 0 : 1;

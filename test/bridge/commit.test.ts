@@ -102,7 +102,7 @@ describe("nothing is acknowledged", () => {
     const life = begin(log, backend.url, { flushTimeoutMs: 1 });
     await until(() => backend.requests.length > 0, "something is sent");
     life.stop();
-    expect(await life.end).toMatchObject({ delivered: false, failure: undefined });
+    expect(await life.end).toMatchObject({ delivered: false, comesAgain: true, failure: undefined });
     expect(log.acknowledged).toEqual([]);
     // What it began with: no run and no position.
     expect([...log.records.keys()].toSorted()).toEqual(["birth", "exports", "ledger", "time"]);
@@ -142,7 +142,7 @@ describe("nothing is acknowledged", () => {
     });
     await until(() => refused > 2 && backend.taken.length === 7, "all is sent");
     life.stop();
-    expect(await life.end).toMatchObject({ delivered: false });
+    expect(await life.end).toMatchObject({ delivered: false, comesAgain: true });
     expect(log.acknowledged).toEqual([]);
   });
 
@@ -150,10 +150,20 @@ describe("nothing is acknowledged", () => {
     const backend = await backendOf();
     const log = memoryLog(entriesOf(standardRun(1, { deltas: 1 })));
     const life = begin(log, backend.url, { onCommit: () => replaced() });
-    const { failure } = await life.end;
+    const { failure, comesAgain } = await life.end;
     expect(failure).toMatchObject({ code: "BEHEST_STATE_REPLACED" });
+    expect(comesAgain).toBe(false);
     expect(log.acknowledged).toEqual([]);
   });
+});
+
+test("spans that the backend refused for good are acknowledged, and do not come again", async () => {
+  const backend = await backendOf(() => ({ act: "answer", status: 400 }));
+  const log = memoryLog(entriesOf(standardRun(1, { deltas: 1 })));
+  const life = begin(log, backend.url);
+  await log.done;
+  life.stop();
+  expect(await life.end).toMatchObject({ delivered: false, comesAgain: false });
 });
 
 test("a state that somebody emptied is written again, whole, with what was acknowledged before", async () => {

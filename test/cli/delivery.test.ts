@@ -89,7 +89,7 @@ describe("run", () => {
       call(["run", "--report", report, "--dead-letter", dead], { input: EVENTS }),
     );
     expect(status).toBe(1);
-    expect(stderr).toContain("ERROR not everything was delivered");
+    expect(stderr).toContain("ERROR not everything was delivered events=");
     expect(JSON.parse(readFileSync(report, "utf8"))).toMatchObject({ spans: { exported: 0, failed: 2 } });
     const kinds = readFileSync(dead, "utf8")
       .split("\n")

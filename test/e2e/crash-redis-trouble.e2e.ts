@@ -136,7 +136,7 @@ describe.each([
     const before = await refused(bridge);
     const { status, stderr } = await endOf(bridge);
     expect(status, stderr).toBe(1);
-    expect(stderr).toContain("not everything was delivered");
+    expect(stderr).toContain("not everything was delivered; the rest was not acknowledged");
     expect(await standing()).toEqual(before);
 
     await ends();

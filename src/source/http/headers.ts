@@ -30,6 +30,9 @@ const TYPES: Readonly<Record<string, "ndjson" | "json" | undefined>> = {
 /** UTF-16 units of a name, as the decoder takes them from beside an event. */
 const MAX_NAME_LENGTH = 1_024;
 
+/** Characters of a header in an answer. */
+const MAX_TOLD_LENGTH = 100;
+
 /** Characters of an `Idempotency-Key`. */
 const MAX_KEY_LENGTH = 255;
 
@@ -46,8 +49,9 @@ export function bodyHeaders({ headers, headersDistinct }: IncomingMessage): Body
   }
   const type = contentType === undefined ? undefined : typeOf(contentType);
   if (type === "other") {
-    const message =
-      "the content type is not read; expected application/x-ndjson or application/json, in UTF-8";
+    // curl speaks of a form where its user says nothing, who would not know what is meant.
+    const found = JSON.stringify(contentType?.slice(0, MAX_TOLD_LENGTH));
+    const message = `the content type ${found} is not read; expected application/x-ndjson or application/json, in UTF-8`;
     return { status: 415, message, headers: { "accept-post": "application/x-ndjson, application/json" } };
   }
   const outside = outsideOf(headers, headersDistinct["behest-agent"]);
