@@ -1,25 +1,14 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { afterEach, beforeEach, describe, expect, onTestFailed, test } from "vitest";
+import { describe, expect, onTestFailed, test } from "vitest";
 
 import * as wire from "../bridge/wire-runs.ts";
 import { lastPoints, total } from "../bridge/served-metrics.ts";
 import { until } from "../bridge/turns.ts";
 import { FRAME_HEAD_BYTES, sealFrame } from "../../src/state/frame.ts";
-import { startHttpBackend, take, type OtlpServer } from "../otel/otlp-server.ts";
-import { run, start, temporary, type Ended, type Started } from "./program.ts";
-
-let backend: OtlpServer;
-let started: Started | undefined;
-beforeEach(async () => {
-  backend = await startHttpBackend(() => take);
-});
-afterEach(async () => {
-  started?.child.kill("SIGKILL");
-  started = undefined;
-  await backend.close();
-});
+import { backend, startLife } from "./bridge-life.ts";
+import { run, temporary, type Ended, type Started } from "./program.ts";
 
 const env = () => ({ OTEL_EXPORTER_OTLP_ENDPOINT: backend.url, OTEL_METRIC_EXPORT_INTERVAL: "50" });
 const input = (n: number) => `${wire.linesOf(wire.standardRun(n)).join("\n")}\n`;
@@ -135,11 +124,10 @@ test("a place of the state that is a file, and one with a state of something els
 });
 
 function begin(...args: string[]): Started {
-  const life = start({
+  const life = startLife({
     args: ["run", "--commit-interval", "20ms", "--reorder-window", "0", ...args],
     env: env(),
   });
-  started = life;
   onTestFailed(() => console.error(life.stderr));
   return life;
 }

@@ -2,30 +2,21 @@ import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import { until } from "../bridge/turns.ts";
-import { startHttpBackend, take, type OtlpServer } from "../otel/otlp-server.ts";
-import { RECORDINGS, ROOT, run, start, temporary, type Started } from "./program.ts";
+import { backend, startLife } from "./bridge-life.ts";
+import { RECORDINGS, ROOT, run, temporary, type Started } from "./program.ts";
 
 const EVENTS = readFileSync(join(RECORDINGS, "plain-answer.ndjson"), "utf8");
 const LINES = EVENTS.split("\n").slice(0, -1);
 const NDJSON = { "content-type": "application/x-ndjson" };
 
-let backend: OtlpServer;
-let started: Started | undefined;
-beforeEach(async () => {
-  backend = await startHttpBackend(() => take);
-});
-afterEach(async () => {
-  started?.child.kill("SIGKILL");
-  started = undefined;
-  await backend.close();
-});
+let started: Started;
 
 /** The running bridge, and where it says that it takes events. */
 async function listening(args: readonly string[] = [], env: Record<string, string> = {}): Promise<string> {
-  started = start({
+  started = startLife({
     args: ["run", "--from", "http://127.0.0.1:0/v1/events", ...args],
     env: { OTEL_EXPORTER_OTLP_ENDPOINT: backend.url, ...env },
   });
@@ -55,8 +46,8 @@ describe("run --from http://", () => {
       "content-encoding": "gzip",
       "behest-agent": "planner",
     });
-    started?.child.kill("SIGTERM");
-    const ended = await started?.ended;
+    started.child.kill("SIGTERM");
+    const ended = await started.ended;
     expect(ended).toMatchObject({ status: 0, stdout: "" });
     expect(ended?.stderr).toContain(`all delivered events=${2 * LINES.length} used=${2 * LINES.length}`);
     expect(names()).toEqual(["chat gpt-4o", "chat gpt-4o", "invoke_agent", "invoke_agent planner"]);
@@ -68,8 +59,8 @@ describe("run --from http://", () => {
     const earlier = await post(url, LINES.slice(0, 3).join("\n"));
     expect([later.status, earlier.status]).toEqual([202, 202]);
     await until(() => backend.taken.length === 2, "the spans of the run");
-    started?.child.kill("SIGINT");
-    expect(await started?.ended).toMatchObject({ status: 0 });
+    started.child.kill("SIGINT");
+    expect(await started.ended).toMatchObject({ status: 0 });
     expect(names()).toEqual(["chat gpt-4o", "invoke_agent"]);
     const corrected = backend.taken.filter(({ attributes }) =>
       attributes.some(([key]) => /corrected|missing/.test(key)),
@@ -97,8 +88,8 @@ describe("run --from http://", () => {
     });
     // Of a body that is refused nothing is counted anywhere.
     expect((await post(url, "[", { "content-type": "application/json" })).status).toBe(400);
-    started?.child.kill("SIGTERM");
-    expect(await started?.ended).toMatchObject({ status: 0 });
+    started.child.kill("SIGTERM");
+    expect(await started.ended).toMatchObject({ status: 0 });
     expect(JSON.parse(readFileSync(report, "utf8"))).toMatchObject({
       events: {
         received: LINES.length + 2,
@@ -121,8 +112,8 @@ describe("run --from http://", () => {
     const url = await listening(["--log-level", "debug"], { BEHEST_OTEL_HTTP_TOKEN: token });
     expect((await post(url, EVENTS)).status).toBe(401);
     expect((await post(url, EVENTS, { ...NDJSON, authorization: `Bearer ${token}` })).status).toBe(202);
-    started?.child.kill("SIGTERM");
-    const ended = await started?.ended;
+    started.child.kill("SIGTERM");
+    const ended = await started.ended;
     expect(ended).toMatchObject({ status: 0 });
     expect(ended?.stderr).not.toContain(token);
     expect(ended?.stderr).not.toContain("no option has this variable");

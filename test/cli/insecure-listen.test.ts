@@ -1,27 +1,15 @@
 import { networkInterfaces } from "node:os";
 
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
 import * as wire from "../bridge/wire-runs.ts";
 import { until } from "../bridge/turns.ts";
-import { startHttpBackend, take, type OtlpServer } from "../otel/otlp-server.ts";
-import { start, type Started } from "./program.ts";
+import { backend, startLife } from "./bridge-life.ts";
 
 /** An address at which other machines reach this one. */
 const address = Object.values(networkInterfaces())
   .flatMap((all) => all ?? [])
   .find(({ internal, family }) => !internal && family === "IPv4")?.address;
-
-let backend: OtlpServer;
-let started: Started | undefined;
-beforeEach(async () => {
-  backend = await startHttpBackend(() => take);
-});
-afterEach(async () => {
-  started?.child.kill("SIGKILL");
-  started = undefined;
-  await backend.close();
-});
 
 const BODY = `${wire.linesOf(wire.standardRun(0)).join("\n")}\n`;
 
@@ -32,7 +20,7 @@ interface More {
 
 /** The port on which the program takes events. */
 async function listening(from: string, { args = [], env = {} }: More = {}): Promise<string> {
-  started = start({
+  const started = startLife({
     args: ["run", "--from", from, "--reorder-window", "0", ...args],
     env: { OTEL_EXPORTER_OTLP_ENDPOINT: backend.url, ...env },
   });

@@ -1,15 +1,16 @@
 import { appendFileSync, copyFileSync, existsSync, renameSync, truncateSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 
 import { truthOf } from "../bridge/raw-truth.ts";
 import { linesOf, recordingsOf } from "../bridge/recordings.ts";
 import { lastPoints, total } from "../bridge/served-metrics.ts";
 import { until } from "../bridge/turns.ts";
-import { startHttpBackend, take, type OtlpServer } from "../otel/otlp-server.ts";
+import { take } from "../otel/otlp-server.ts";
 import { randomOf, seedFromEnvironment } from "../run/random.ts";
-import { run, start, temporary, type Started } from "./program.ts";
+import { answerWith, backend, startLife } from "./bridge-life.ts";
+import { run, temporary, type Started } from "./program.ts";
 import { expectTruth, otherRun, usedUp } from "./truth.ts";
 
 /** How often the program is killed. */
@@ -28,28 +29,17 @@ const runs = Array.from({ length: COPIES }, (_, copy) =>
   .flat()
   .filter((lines) => truthOf(lines).runs.incomplete === 0);
 
-let backend: OtlpServer;
-/** Called with every request that comes; true when it kills the program, which then gets no answer. */
-let onRequest: () => boolean;
-let started: Started | undefined;
 let path: string;
 let stateDir: string;
-beforeEach(async () => {
-  onRequest = () => false;
-  backend = await startHttpBackend(() => (onRequest() ? { act: "hang up" } : take));
+beforeEach(() => {
   path = temporary("events.ndjson");
   stateDir = join(dirname(path), "state");
-});
-afterEach(async () => {
-  started?.child.kill("SIGKILL");
-  started = undefined;
-  await backend.close();
 });
 
 /** A life of the program on the file. Everything is done often, so that a kill finds it in the middle of something. */
 async function begin(): Promise<Started> {
   const often = ["--commit-interval", "20ms", "--reorder-window", "100ms"];
-  const life = start({
+  const life = startLife({
     args: ["run", "--from", path, "--follow", "--state-dir", stateDir, ...often],
     env: {
       OTEL_EXPORTER_OTLP_ENDPOINT: backend.url,
@@ -57,7 +47,6 @@ async function begin(): Promise<Started> {
       OTEL_BSP_MAX_EXPORT_BATCH_SIZE: "4",
     },
   });
-  started = life;
   await life.says("taking events from");
   return life;
 }
@@ -103,20 +92,20 @@ describe(`a file that is followed with --state-dir (SEED=${seed})`, () => {
       const requests = random.between(1, 12);
       let seen = 0;
       const killed = new Promise<void>((resolve) => {
-        onRequest = () => {
+        answerWith(() => {
           seen += 1;
-          if (seen < requests) return false;
+          if (seen < requests) return take;
           life.child.kill("SIGKILL");
           resolve();
-          return true;
-        };
+          return { act: "hang up" };
+        });
       });
       write();
       if (random.chance(0.5)) rotate("rename");
       write();
       if (random.chance(0.7)) await killed;
       await kill(life);
-      onRequest = () => false;
+      answerWith(() => take);
       for (let acts = random.below(4); acts > 0; acts -= 1) {
         if (random.chance(0.5)) write();
         else rotate(random.pick(["rename", "copy and truncate"]));
@@ -141,7 +130,7 @@ describe(`a file that is followed with --state-dir (SEED=${seed})`, () => {
 test("a run that falls silent in a followed file expires, though nothing more is written", async () => {
   appendFileSync(path, `${runs[0]?.[0]}\n`);
   const args = ["run", "--from", path, "--follow", "--state-dir", stateDir, "--run-idle-timeout", "100ms"];
-  started = start({ args, env: { OTEL_EXPORTER_OTLP_ENDPOINT: backend.url } });
+  const started = startLife({ args, env: { OTEL_EXPORTER_OTLP_ENDPOINT: backend.url } });
   await until(() => backend.taken.length > 0, "the run to expire");
   started.child.kill("SIGTERM");
   expect(await started.ended).toMatchObject({ status: 0 });

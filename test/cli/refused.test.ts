@@ -1,31 +1,19 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
 import { lastPoints, total, valuesBy } from "../bridge/served-metrics.ts";
 import { until } from "../bridge/turns.ts";
-import { startHttpBackend, take, type OtlpServer } from "../otel/otlp-server.ts";
-import { start, temporary, type Started } from "./program.ts";
-
-let backend: OtlpServer;
-let started: Started | undefined;
-beforeEach(async () => {
-  backend = await startHttpBackend(() => take);
-});
-afterEach(async () => {
-  started?.child.kill("SIGKILL");
-  started = undefined;
-  await backend.close();
-});
+import { backend, startLife } from "./bridge-life.ts";
+import { temporary, type Started } from "./program.ts";
 
 /** The running bridge, and where it takes events. */
 async function begin(...args: string[]): Promise<{ readonly life: Started; readonly url: string }> {
-  const life = start({
+  const life = startLife({
     args: ["run", "--from", "http://127.0.0.1:0", "--commit-interval", "20ms", ...args],
     env: { OTEL_EXPORTER_OTLP_ENDPOINT: backend.url, OTEL_METRIC_EXPORT_INTERVAL: "50" },
   });
-  started = life;
   await life.says("taking events from");
   const [, url = ""] = /taking events from (\S+);/.exec(life.stderr) ?? [];
   return { life, url };

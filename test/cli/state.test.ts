@@ -3,16 +3,17 @@ import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import { truthOf } from "../bridge/raw-truth.ts";
 import { linesOf, recordingsOf } from "../bridge/recordings.ts";
 import { lastPoints, total, valuesBy } from "../bridge/served-metrics.ts";
 import { until } from "../bridge/turns.ts";
 import { inspectState } from "../../src/state/inspect.ts";
-import { startHttpBackend, take, type HttpAct, type OtlpServer } from "../otel/otlp-server.ts";
+import { take, type HttpAct } from "../otel/otlp-server.ts";
 import { randomOf, seedFromEnvironment } from "../run/random.ts";
-import { run, start, temporary, type Started } from "./program.ts";
+import { answerWith, backend, startLife } from "./bridge-life.ts";
+import { run, temporary, type Started } from "./program.ts";
 import { expectTruth, otherRun, usedUp } from "./truth.ts";
 
 /** How often the program is killed. */
@@ -30,26 +31,12 @@ const runs = Array.from({ length: COPIES }, (_, copy) =>
     .map(({ path }) => linesOf(path).map((line) => otherRun(line, copy))),
 ).flat();
 
-let backend: OtlpServer;
-/** Called with every request that comes. */
-let onRequest: () => HttpAct;
-let started: Started | undefined;
-beforeEach(async () => {
-  onRequest = () => take;
-  backend = await startHttpBackend(() => onRequest());
-});
-afterEach(async () => {
-  started?.child.kill("SIGKILL");
-  started = undefined;
-  await backend.close();
-});
-
 /** A life of the program. Everything is done often, so that a kill finds it in the middle of something. */
 async function begin(
   stateDir: string,
   from: string,
 ): Promise<{ readonly life: Started; readonly url: string }> {
-  const life = start({
+  const life = startLife({
     args: [
       "run",
       "--from",
@@ -67,7 +54,6 @@ async function begin(
       OTEL_BSP_MAX_EXPORT_BATCH_SIZE: "4",
     },
   });
-  started = life;
   await life.says("taking events from");
   const [, url = ""] = /taking events from (\S+);/.exec(life.stderr) ?? [];
   return { life, url };
@@ -117,13 +103,13 @@ describe(`a program that is killed again and again (SEED=${seed})`, () => {
       const trouble = troubleOf(n);
       let seen = 0;
       const sending = new Promise<void>((resolve) => {
-        onRequest = () => {
+        answerWith(() => {
           seen += 1;
           if (how !== "while it sends" || seen < requests) return trouble();
           life.child.kill("SIGKILL");
           resolve();
           return { act: "hang up" };
-        };
+        });
       });
       for (; posted < most; posted += 1) {
         const answer = await post(url, bodies[posted] ?? []);
@@ -148,7 +134,7 @@ describe(`a program that is killed again and again (SEED=${seed})`, () => {
       if (how === "while it sends") await sending;
       await kill(life);
     }
-    onRequest = troubleOf(1);
+    answerWith(troubleOf(1));
     const { life, url } = await begin(stateDir, "http://127.0.0.1:0/v1/events");
     for (; posted < bodies.length; posted += 1) {
       expect((await post(url, bodies[posted] ?? []))?.status).toBe(202);

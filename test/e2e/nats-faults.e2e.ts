@@ -1,22 +1,15 @@
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { setTimeout as after } from "node:timers/promises";
 
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 
 import type { Delivery } from "../../src/source/source.ts";
 import { idsOf, inputOf, NatsServer, STREAM, SUBJECT, type Life } from "./nats-server.ts";
+import { server } from "./one-nats.ts";
 import { Cable } from "./redis-server.ts";
 import { eventually } from "./running.ts";
 
-let server: NatsServer;
-beforeAll(async () => {
-  server = await NatsServer.start();
-});
-afterAll(async () => {
-  await server[Symbol.asyncDispose]();
-});
 beforeEach(async () => {
-  await server.clear();
   await server.makeStream();
 });
 

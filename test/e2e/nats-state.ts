@@ -1,21 +1,14 @@
-import { afterAll, beforeAll, beforeEach, expect } from "vitest";
+import { beforeEach, expect } from "vitest";
 
-import { inputOf, NatsServer, STREAM } from "./nats-server.ts";
+import { inputOf, STREAM } from "./nats-server.ts";
+import { server } from "./one-nats.ts";
 
-// A server for the tests of a file, empty before each, and what they do with the state on it.
+// What the tests of a file do with the state on their server.
 
 export const BUCKET = `KV_behest-otel-${STREAM}`;
 export const HEAD = `$KV.behest-otel-${STREAM}.behest-otel.head`;
 
-export let server: NatsServer;
-beforeAll(async () => {
-  server = await NatsServer.start();
-});
-afterAll(async () => {
-  await server[Symbol.asyncDispose]();
-});
 beforeEach(async () => {
-  await server.clear();
   await server.makeStream();
 });
 

@@ -1,18 +1,8 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import { SEED, seeded } from "../bridge/seeded.ts";
-import { Cable, idsOf, inputOf, RedisServer, STREAM, type Life } from "./redis-server.ts";
-
-let server: RedisServer;
-beforeAll(async () => {
-  server = await RedisServer.start();
-});
-afterAll(async () => {
-  await server[Symbol.asyncDispose]();
-});
-beforeEach(async () => {
-  await server.ask("FLUSHALL");
-});
+import { Cable, idsOf, inputOf, STREAM, type Life } from "./redis-server.ts";
+import { server } from "./one-redis.ts";
 
 const destroyGroup = () => server.ask("XGROUP", "DESTROY", STREAM, "behest-otel");
 

@@ -1,21 +1,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import { timeOf } from "../../src/source/redis/entry-id.ts";
-import { idsOf, inputOf, RedisServer, STREAM, textsOf } from "./redis-server.ts";
-
-let server: RedisServer;
-beforeAll(async () => {
-  server = await RedisServer.start();
-});
-afterAll(async () => {
-  await server[Symbol.asyncDispose]();
-});
-beforeEach(async () => {
-  await server.ask("FLUSHALL");
-});
+import { idsOf, inputOf, STREAM, textsOf } from "./redis-server.ts";
+import { server } from "./one-redis.ts";
 
 describe("what is read", () => {
   test("comes in order of its ids, with the time it was appended at", async () => {

@@ -1,19 +1,13 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 
-import { Cable, idsOf, inputOf, RedisServer, STREAM } from "./redis-server.ts";
+import type { RedisServer } from "./redis-server.ts";
+import { Cable, idsOf, inputOf, STREAM } from "./redis-server.ts";
+import { server } from "./one-redis.ts";
 
 const KEY = "behest-otel:{behest:events}:behest-otel:0";
 
-let server: RedisServer;
-beforeAll(async () => {
-  server = await RedisServer.start();
-});
-afterAll(async () => {
-  await server[Symbol.asyncDispose]();
-});
 beforeEach(async () => {
   await server.ask("CONFIG", "SET", "maxmemory", "0");
-  await server.ask("FLUSHALL");
 });
 
 const committed = () => stateOf(server);

@@ -1,15 +1,10 @@
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
 
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
-import { event, events, NDJSON, postOf, serve, statuses, type Served } from "./served.ts";
-
-let served: Served | undefined;
-afterEach(async () => {
-  await served?.close();
-  served = undefined;
-});
+import { serveInTest } from "./served-in-test.ts";
+import { event, events, NDJSON, postOf, statuses } from "./served.ts";
 
 const { constants } = zlib;
 
@@ -27,10 +22,8 @@ const ENCODERS: readonly (readonly [name: string, encode: (bytes: Buffer) => Buf
 const LINES = events(200);
 const BODY = Buffer.from(LINES.join("\n"));
 
-async function start(maxBodyBytes?: number): Promise<Served> {
-  served = await serve(maxBodyBytes === undefined ? {} : { limits: { maxBodyBytes } });
-  return served;
-}
+const start = (maxBodyBytes?: number) =>
+  serveInTest(maxBodyBytes === undefined ? {} : { limits: { maxBodyBytes } });
 
 const encoded = (encoding: string) => ({ ...NDJSON, "content-encoding": encoding });
 

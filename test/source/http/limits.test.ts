@@ -1,33 +1,16 @@
 import { gzipSync } from "node:zlib";
 
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import { DEFAULT_MAX_LINE_BYTES } from "../../../src/event/lines.ts";
 import { TAKEN_BYTES } from "../../../src/source/http/intake.ts";
 import type { HttpLimits } from "../../../src/source/http/limits.ts";
 import { manualClock } from "../../otel/clocks.ts";
-import {
-  event,
-  events,
-  JSON_TYPE,
-  NDJSON,
-  postOf,
-  serve,
-  statuses,
-  type Served,
-  type ServeOptions,
-} from "./served.ts";
+import { serveInTest } from "./served-in-test.ts";
+import { event, events, JSON_TYPE, NDJSON, postOf, statuses, type ServeOptions } from "./served.ts";
 
-let served: Served | undefined;
-afterEach(async () => {
-  await served?.close();
-  served = undefined;
-});
-
-async function start(limits: Partial<HttpLimits>, options: ServeOptions = {}): Promise<Served> {
-  served = await serve({ ...options, limits });
-  return served;
-}
+const start = (limits: Partial<HttpLimits>, options: ServeOptions = {}) =>
+  serveInTest({ ...options, limits });
 
 const LINE = event();
 /** A body of just so many bytes, with one event. */

@@ -4,34 +4,16 @@ import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 
 import type { Delivery } from "../../../src/source/source.ts";
 import { manualClock } from "../../otel/clocks.ts";
 import { pem } from "../../otel/otlp-server.ts";
-import {
-  event,
-  events,
-  JSON_TYPE,
-  postOf,
-  serve,
-  unopened,
-  type Served,
-  type ServeOptions,
-} from "./served.ts";
+import { serveInTest } from "./served-in-test.ts";
+import { event, events, JSON_TYPE, postOf, unopened, type Served } from "./served.ts";
 
-let served: Served | undefined;
 const directory = mkdtempSync(join(tmpdir(), "behest-otel-"));
-afterEach(async () => {
-  await served?.close();
-  served = undefined;
-});
 process.on("exit", () => rmSync(directory, { recursive: true }));
-
-async function start(options?: ServeOptions): Promise<Served> {
-  served = await serve(options);
-  return served;
-}
 
 function file(name: string, content: string | Buffer): string {
   const path = join(directory, name);
@@ -44,7 +26,7 @@ const LINE = event();
 describe("reading", () => {
   test("hands out what was posted in order of its end, with that time and a name of its own", async () => {
     const clock = manualClock(1_000_000);
-    const one = await start({ clock });
+    const one = await serveInTest({ clock });
     const slow = await one.connect();
     slow.send(postOf("", { "content-length": String(LINE.length) }));
     await one.post(`${event(1)}\n\n${event(2)}`);
@@ -65,7 +47,7 @@ describe("reading", () => {
 
   test("has times that never go back, whatever the clock does", async () => {
     let nowMs = 5_000;
-    const one = await start({ clock: { now: () => nowMs, after: () => () => {} } });
+    const one = await serveInTest({ clock: { now: () => nowMs, after: () => () => {} } });
     await one.post(event(1));
     nowMs = 3_000;
     await one.post(event(2));
@@ -80,7 +62,7 @@ describe("reading", () => {
 
   test("says that it has caught up when nothing waits, and again at least once a second", async () => {
     const clock = manualClock(1_000_000);
-    const one = await start({ clock });
+    const one = await serveInTest({ clock });
     expect(await one.next()).toEqual({ kind: "caught_up", nowMs: 1_000_000 });
     const times: number[] = [];
     for (let n = 0; n < 4; n += 1) {
@@ -100,7 +82,7 @@ describe("reading", () => {
 
   test("wakes at once for what comes, and then says again that it has caught up", async () => {
     const clock = manualClock();
-    const one = await start({ clock });
+    const one = await serveInTest({ clock });
     await one.next();
     const next = one.next();
     await one.post(LINE);
@@ -111,7 +93,7 @@ describe("reading", () => {
   });
 
   test("hands out much in parts, between which senders have a turn", async () => {
-    const one = await start();
+    const one = await serveInTest();
     await one.post(events(2_500).join("\n"));
     const sizes: number[] = [];
     let turns = 0;
@@ -132,7 +114,7 @@ describe("reading", () => {
   });
 
   test("hands out many small bodies together", async () => {
-    const one = await start();
+    const one = await serveInTest();
     for (let n = 0; n < 30; n += 1) await one.post(event(n));
     const reading = await one.next();
     expect(reading).toMatchObject({ kind: "deliveries" });
@@ -142,7 +124,7 @@ describe("reading", () => {
 
 describe("asked to stop", () => {
   test("it takes nothing more, and hands out all that was answered with 202 before it ends", async () => {
-    const one = await start();
+    const one = await serveInTest();
     const slow = await one.connect();
     slow.send(postOf("", { "content-length": String(LINE.length) }));
     await one.post(events(1_500).join("\n"));
@@ -164,7 +146,7 @@ describe("asked to stop", () => {
 
   test("while it waits, it ends", async () => {
     const clock = manualClock();
-    const one = await start({ clock });
+    const one = await serveInTest({ clock });
     await one.next();
     const next = one.next();
     one.stop();
@@ -173,7 +155,7 @@ describe("asked to stop", () => {
   });
 
   test("by being closed, it cuts every connection, and may be closed again", async () => {
-    const one = await start();
+    const one = await serveInTest();
     const [idle, slow] = [await one.connect(), await one.connect()];
     slow.send(postOf("", { "content-length": "100" }));
     await one.next();
@@ -200,13 +182,14 @@ describe("asked to stop", () => {
 
 describe("a place to listen on", () => {
   test("of port 0 is any free one, and the name says which", async () => {
-    const one = await start();
+    const one = await serveInTest();
     expect(one.url).toMatch(/^http:\/\/127\.0\.0\.1:[1-9]\d*\/v1\/events$/);
     expect([one.source.keepsOrder, one.source.timed]).toEqual([false, true]);
   });
 
   test("is taken before anything is taken there: senders are told to come again", async () => {
-    served = unopened();
+    const served = unopened();
+    onTestFinished(() => served.close());
     await served.source.prepare?.();
     const { status, headers } = await served.post(event());
     expect([status, headers.get("retry-after")]).toEqual([503, "1"]);
@@ -217,7 +200,7 @@ describe("a place to listen on", () => {
   });
 
   test("that is in use is told, before anything is opened", async () => {
-    const one = await start();
+    const one = await serveInTest();
     const other = unopened({ url: one.url });
     await expect(other.source.prepare?.()).rejects.toMatchObject({
       code: "BEHEST_SOURCE_OPEN",
@@ -243,14 +226,13 @@ describe("a place to listen on", () => {
       message: expect.stringContaining("can be reached from other machines and has no token"),
     });
     for (const protection of [{ token: "t" }, { insecureListen: true }]) {
-      const open = await serve({ url, protection });
+      const open = await serveInTest({ url, protection });
       expect(open.port).toBeGreaterThan(0);
-      await open.close();
     }
   });
 
   test("reads its token from a file, before the one of the environment", async () => {
-    const one = await start({
+    const one = await serveInTest({
       url: `http://127.0.0.1:0?token-file=${file("token", " from-file\n")}`,
       protection: { token: "from-environment" },
     });
@@ -279,7 +261,9 @@ describe("TLS", () => {
   };
 
   test("is spoken with the certificate that the URL names", async () => {
-    const one = await start({ url: `https://127.0.0.1:0?cert=${certificate.cert}&key=${certificate.key}` });
+    const one = await serveInTest({
+      url: `https://127.0.0.1:0?cert=${certificate.cert}&key=${certificate.key}`,
+    });
     expect(one.url).toMatch(/^https:/);
     expect(await tlsPost(one, LINE)).toBe(202);
     // Without TLS nobody gets anywhere.
@@ -298,7 +282,7 @@ describe("TLS", () => {
   });
 
   test("that a sender begins and does not go on with is cut off", async () => {
-    const one = await start({
+    const one = await serveInTest({
       url: `https://127.0.0.1:0?cert=${certificate.cert}&key=${certificate.key}`,
       limits: { headersTimeoutMs: 50 },
     });
@@ -307,7 +291,7 @@ describe("TLS", () => {
 });
 
 test("a port of a source that was closed is free again", async () => {
-  const one = await start();
+  const one = await serveInTest();
   const { port } = one;
   await one.close();
   const other = createServer().listen(port, "127.0.0.1");

@@ -1,19 +1,12 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
 import type { HttpLimits } from "../../../src/source/http/limits.ts";
 import type { RequestRefusal } from "../../../src/source/source.ts";
-import { event, NDJSON, postOf, serve, statuses, type Served } from "./served.ts";
+import { serveInTest } from "./served-in-test.ts";
+import { event, NDJSON, postOf, statuses, type Served } from "./served.ts";
 
-let served: Served | undefined;
-afterEach(async () => {
-  await served?.close();
-  served = undefined;
-});
-
-async function start(limits: Partial<HttpLimits> = {}, token?: string): Promise<Served> {
-  served = await serve({ limits, protection: { token } });
-  return served;
-}
+const start = (limits: Partial<HttpLimits> = {}, token?: string) =>
+  serveInTest({ limits, protection: { token } });
 
 const refused = ({ source }: Served) => Object.fromEntries(source.refused ?? []);
 

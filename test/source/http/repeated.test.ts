@@ -1,19 +1,12 @@
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import type { HttpLimits } from "../../../src/source/http/limits.ts";
 import { manualClock } from "../../otel/clocks.ts";
-import { event, NDJSON, postOf, serve, statuses, type Served, type ServeOptions } from "./served.ts";
+import { serveInTest } from "./served-in-test.ts";
+import { event, NDJSON, postOf, statuses, type Served, type ServeOptions } from "./served.ts";
 
-let served: Served | undefined;
-afterEach(async () => {
-  await served?.close();
-  served = undefined;
-});
-
-async function start(limits: Partial<HttpLimits> = {}, options: ServeOptions = {}): Promise<Served> {
-  served = await serve({ ...options, limits });
-  return served;
-}
+const start = (limits: Partial<HttpLimits> = {}, options: ServeOptions = {}) =>
+  serveInTest({ ...options, limits });
 
 const withKey = (key: string) => ({ ...NDJSON, "idempotency-key": key });
 const [A, B] = [event(1), event(2)];

@@ -1,17 +1,7 @@
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
-import { event, events, NDJSON, postOf, serve, statuses, type Served } from "./served.ts";
-
-let served: Served | undefined;
-afterEach(async () => {
-  await served?.close();
-  served = undefined;
-});
-
-async function start(): Promise<Served> {
-  served = await serve();
-  return served;
-}
+import { serveInTest } from "./served-in-test.ts";
+import { event, events, NDJSON, postOf, statuses, type Served } from "./served.ts";
 
 const LINE = event();
 const CLOSE = { ...NDJSON, connection: "close" };
@@ -19,7 +9,7 @@ const CHUNKED = { ...NDJSON, "content-length": "", "transfer-encoding": "chunked
 
 describe("a connection", () => {
   test("is used again and again", async () => {
-    const one = await start();
+    const one = await serveInTest();
     const raw = await one.connect();
     for (let n = 1; n <= 20; n += 1) {
       raw.send(postOf(event(n), NDJSON));
@@ -30,7 +20,7 @@ describe("a connection", () => {
   });
 
   test("takes requests in a row without waiting for the answers, which come in their order", async () => {
-    const one = await start();
+    const one = await serveInTest();
     const raw = await one.connect();
     const requests = [
       postOf(event(1)),
@@ -47,7 +37,7 @@ describe("a connection", () => {
   });
 
   test("takes a thousand of them in a row", async () => {
-    const one = await start();
+    const one = await serveInTest();
     const text = await one.exchange(
       events(1_000)
         .map((line) => postOf(line))
@@ -59,7 +49,7 @@ describe("a connection", () => {
   });
 
   test("that its sender closed on his side after a whole request is answered", async () => {
-    const one = await start();
+    const one = await serveInTest();
     const raw = await one.connect();
     raw.socket.end(postOf(LINE, NDJSON) + postOf(event(1), NDJSON));
     expect(statuses(await raw.ended)).toEqual([202, 202]);
@@ -67,7 +57,7 @@ describe("a connection", () => {
   });
 
   test("may carry a request byte by byte", async () => {
-    const one = await start();
+    const one = await serveInTest();
     const raw = await one.connect();
     raw.socket.setNoDelay(true);
     for (const byte of Buffer.from(postOf(LINE, { ...NDJSON, connection: "close" }))) {
@@ -79,7 +69,7 @@ describe("a connection", () => {
   });
 
   test("may carry a body in chunks, cut anywhere", async () => {
-    const one = await start();
+    const one = await serveInTest();
     const body = `${event(1)}\n${event(2)}\n${event(3)}`;
     const chunks = [1, 10, 100, 101, 102, 5].map((length, index, all) => {
       const from = all.slice(0, index).reduce((sum, part) => sum + part, 0);
@@ -96,13 +86,13 @@ describe("a connection", () => {
   });
 
   test("of HTTP/1.0 is answered and closed", async () => {
-    const one = await start();
+    const one = await serveInTest();
     const request = `POST /v1/events HTTP/1.0\r\ncontent-length: ${LINE.length}\r\nexpect: 100-continue\r\n\r\n${LINE}`;
     expect(statuses(await one.exchange(request))).toEqual([202]);
   });
 
   test("may name the whole URL, as to a proxy", async () => {
-    const one = await start();
+    const one = await serveInTest();
     const request = postOf(LINE, CLOSE).replace("/v1/events", "http://somewhere:80/v1/events");
     expect(statuses(await one.exchange(request))).toEqual([202]);
   });
@@ -110,7 +100,7 @@ describe("a connection", () => {
 
 describe("a sender that waits to be told to go on", () => {
   test("is told, and sends", async () => {
-    const one = await start();
+    const one = await serveInTest();
     const raw = await one.connect();
     raw.send(postOf("", { ...NDJSON, "content-length": String(LINE.length), expect: "100-continue" }));
     await raw.says("HTTP/1.1 100 Continue\r\n\r\n");
@@ -124,7 +114,7 @@ describe("a sender that waits to be told to go on", () => {
     ["in an encoding that is not read", { "content-encoding": "compress" }, 415],
     ["from a page in a browser", { origin: "null" }, 403],
   ])("is told not to, and the connection is closed: a body %s", async (_, headers, status) => {
-    const one = await start();
+    const one = await serveInTest();
     const text = await one.exchange(
       postOf("", { "content-length": "10", expect: "100-continue", ...headers }),
     );
@@ -133,7 +123,7 @@ describe("a sender that waits to be told to go on", () => {
   });
 
   test("for something else is told that nobody knows it", async () => {
-    const one = await start();
+    const one = await serveInTest();
     const request = postOf(LINE, { ...CLOSE, expect: "200-maybe" });
     expect(statuses(await one.exchange(request))).toEqual([417]);
     expect(await one.waiting()).toEqual([]);
@@ -145,7 +135,7 @@ describe("of a body that is cut nothing is taken", () => {
     ["by the end of the connection", (raw: Sender) => raw.socket.destroy()],
     ["by a reset", (raw: Sender) => raw.socket.resetAndDestroy()],
   ])("%s, though all that came are whole events", async (_, cut) => {
-    const one = await start();
+    const one = await serveInTest();
     const lines = events(5).join("\n");
     for (const head of [postOf("", { ...NDJSON, "content-length": "9999" }), postOf("", CHUNKED)]) {
       const raw = await one.connect();
@@ -163,7 +153,7 @@ describe("of a body that is cut nothing is taken", () => {
   });
 
   test("by a sender that closes on its side, and who is told", async () => {
-    const one = await start();
+    const one = await serveInTest();
     const raw = await one.connect();
     raw.socket.end(postOf(`${LINE}\n`, { ...NDJSON, "content-length": "9999" }));
     expect(statuses(await raw.ended)).toEqual([400]);
@@ -171,7 +161,7 @@ describe("of a body that is cut nothing is taken", () => {
   });
 
   test("by a chunk that is none, and whose sender is told", async () => {
-    const one = await start();
+    const one = await serveInTest();
     const text = await one.exchange(postOf("", CHUNKED), `65\r\n${LINE}\r\n`, "zz\r\n");
     expect(statuses(text)).toEqual([400]);
     expect(await one.waiting()).toEqual([]);
@@ -191,7 +181,7 @@ describe("what is no HTTP", () => {
     ["another version", postOf(LINE).replace("HTTP/1.1", "HTTP/9.9"), [400]],
     ["noise behind a request that is being answered", `${postOf(LINE)}\0\0\0\0`, []],
   ])("is answered and ends the connection: %s", async (_, sent, expected) => {
-    const one = await start();
+    const one = await serveInTest();
     const text = await one.exchange(sent);
     expect(statuses(text)).toEqual(expected);
     // The next one is served.
@@ -199,7 +189,7 @@ describe("what is no HTTP", () => {
   });
 
   test("never is answered in the place of a request that was taken", async () => {
-    const one = await start();
+    const one = await serveInTest();
     const raw = await one.connect();
     // The second request is broken while the first one, already taken in, has no answer yet.
     raw.send(`${postOf(LINE)}${postOf(LINE)}nonsense\r\n\r\n`);
