@@ -1,10 +1,9 @@
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Decoder, type Decoded, type DecoderOptions } from "../../src/event/decode.ts";
 import { trial } from "./trial.ts";
 import { eventLine, mutate, mutation, type Json } from "./wire-arbitrary.ts";
+import { heldMemory } from "../held-memory.ts";
 
 const RUN = "6f1f6d0e-3c51-4a7e-9b57-0d4cf3a1b2c3";
 const TIME = "2026-06-21T00:00:00Z";
@@ -69,7 +68,7 @@ describe("with content off", () => {
     );
   });
 
-  it("events do not keep the text of their lines alive", () => {
+  it("events do not keep the text of their lines alive", async () => {
     const filler = "some words ".repeat(20_000);
     const lines = [
       textDelta(filler),
@@ -86,7 +85,7 @@ describe("with content off", () => {
       ),
     ];
     for (const [n, text] of lines.entries()) {
-      expect(heapHeldBy(text, 60), `line ${n}`).toBeLessThan(60 * 8_000);
+      expect(await heapHeldBy(text, 60), `line ${n}`).toBeLessThan(60 * 8_000);
     }
   });
 });
@@ -101,7 +100,7 @@ function mark(value: Json): Json {
 }
 
 /** Bytes that the events of so many copies of a line hold, when all else is gone. Each line has 220 kB. */
-function heapHeldBy(text: string, copies: number): number {
+async function heapHeldBy(text: string, copies: number): Promise<number> {
   const decoder = new Decoder();
   const events: Decoded[] = [];
   const decodeOne = (n: number) => {
@@ -110,23 +109,18 @@ function heapHeldBy(text: string, copies: number): number {
     events.push(decoder.value(JSON.parse(bytes.toString())));
   };
   decodeOne(0);
-  const before = heapInUse();
+  const before = await heldBytes();
   for (let n = 0; n < copies; n += 1) decodeOne(n);
   // The decoder keeps the last buffer it saw, one for all.
-  const held = heapInUse() - before;
+  const held = (await heldBytes()) - before;
   expect(events.every((event) => event.type !== "rejected")).toBe(true);
   return held;
 }
 
-function heapInUse(): number {
-  collectGarbage();
-  collectGarbage();
-  const { heapUsed, external, arrayBuffers } = process.memoryUsage();
-  return heapUsed + external + arrayBuffers;
+async function heldBytes(): Promise<number> {
+  const { heapUsed, external } = await heldMemory();
+  return heapUsed + external;
 }
-
-setFlagsFromString("--expose-gc");
-const collectGarbage = runInNewContext("gc") as () => void;
 
 describe("with content captured", () => {
   const span = { content: "span" } as const;

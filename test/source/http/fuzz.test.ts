@@ -1,5 +1,3 @@
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import * as zlib from "node:zlib";
 
 import { expect, test } from "vitest";
@@ -8,6 +6,7 @@ import type { Delivery } from "../../../src/source/source.ts";
 import { randomOf, seedFromEnvironment, trialMs, type Random } from "../../run/random.ts";
 import { serveJournaled, type JournaledServed } from "./journaled-served.ts";
 import { event, NDJSON, postOf, serve, statuses, type Served } from "./served.ts";
+import { heldMemory } from "../../held-memory.ts";
 
 const LIMITS = { maxBodyBytes: 20_000, maxEvents: 50 };
 const JOURNAL_BYTES = 1_000_000;
@@ -146,14 +145,7 @@ const DEPOSITS: Readonly<Record<string, () => Promise<JournaledServed>>> = {
 
 /** Bytes that are held when nothing is waiting to be collected. */
 async function heldBytes(): Promise<number> {
-  setFlagsFromString("--expose-gc");
-  const collect = runInNewContext("gc") as () => void;
-  // What holds memory of its own lets go of it some time after it was collected.
-  for (let times = 0; times < 5; times += 1) {
-    collect();
-    await new Promise(setImmediate);
-  }
-  const { heapUsed, external } = process.memoryUsage();
+  const { heapUsed, external } = await heldMemory();
   return heapUsed + external;
 }
 
