@@ -158,6 +158,7 @@ export class Pipeline {
 
   #carryOut(): void {
     const ops = this.#ops;
+    if (ops.length === 0) return;
     // Whoever is told may bring the next event at once.
     this.#ops = [];
     for (const op of ops) {

@@ -1,3 +1,5 @@
+import { writeText } from "./write-text.ts";
+
 /**
  * A 53-bit hash for telling events apart: not for secrets, not against an attacker.
  *
@@ -54,7 +56,7 @@ function hashShort(view: DataView, start: number, end: number, seedA: number, se
 /** Hash of the UTF-8 bytes of `text`: the number that `hashBytes` gives for them. */
 export function hashText(text: string, seedA = 0, seedB = 0): number {
   if (text.length <= SCRATCH_TEXT) {
-    return hashBytes(scratchView, 0, scratch.write(text, 0, "utf8"), seedA, seedB);
+    return hashBytes(scratchView, 0, writeText(scratch, text), seedA, seedB);
   }
   const bytes = Buffer.from(text, "utf8");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -1,5 +1,6 @@
 import { MAX_TIME_SECONDS } from "./time.ts";
 import type { Time } from "./time.ts";
+import { writeText } from "./write-text.ts";
 
 const MIN_TIMESTAMP_LENGTH = "2026-06-21T00:00:00Z".length;
 const MAX_TIMESTAMP_LENGTH = "2026-06-21T00:00:00.123456789+00:00".length;
@@ -41,7 +42,7 @@ export class TimestampReader {
   text(text: string): Time | undefined {
     if (text.length > MAX_TIMESTAMP_LENGTH) return undefined;
     // Characters beyond ASCII become bytes that are no digits.
-    return this.bytes(this.#scratchView, 0, this.#scratch.write(text, 0, "utf8"));
+    return this.bytes(this.#scratchView, 0, writeText(this.#scratch, text));
   }
 
   /** Reads `view[start, end)`. */
