@@ -11,17 +11,24 @@ import type { ResourceMetrics } from "@opentelemetry/sdk-metrics";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace";
 
 import type { Decoders, ExportResponse } from "./answer.ts";
+import { createSpanEncoder } from "./span-protobuf.ts";
 
 /** The two encodings of OTLP requests. */
 export type Encoding = "protobuf" | "json";
 
-/** How requests of one signal are written and their responses read: the standard exporters' own serializers. */
+/** How requests of one signal are written and their responses read: as the standard exporters do. */
 export interface Serializer<T> {
   readonly encode: Readonly<Record<Encoding, (data: T) => Uint8Array>>;
   readonly decode: Decoders;
 }
 
-export const SPANS = serializer<ReadableSpan[]>(ProtobufTraceSerializer, JsonTraceSerializer);
+export const SPANS = serializer<ReadableSpan[]>(
+  {
+    serializeRequest: createSpanEncoder(),
+    deserializeResponse: (body) => ProtobufTraceSerializer.deserializeResponse(body),
+  },
+  JsonTraceSerializer,
+);
 export const METRICS = serializer<ResourceMetrics>(ProtobufMetricsSerializer, JsonMetricsSerializer);
 export const LOGS = serializer<ReadableLogRecord[]>(ProtobufLogsSerializer, JsonLogsSerializer);
 
