@@ -66,7 +66,7 @@ export interface BridgeEnd {
   readonly report: Report;
   /** Everything that was taken was delivered, as far as it was not refused input. */
   readonly delivered: boolean;
-  /** What was not delivered was not acknowledged either: the next process on the same state delivers it. */
+  /** Events were not delivered, and not acknowledged either: the next process on the same state delivers them. */
   readonly comesAgain: boolean;
   /** A source that could not be read to its end, or a state that is another process's now. */
   readonly failure: unknown;
@@ -183,14 +183,15 @@ class Bridge {
     this.#outlet.close();
     const report = reportOf(addSnapshots(this.#counters.map(({ snapshot }) => snapshot)));
     const failed = sum(this.#lanes.map(({ spans }) => spans.failedSpans));
-    const refused = failed - sum(this.#lanes.map(({ spans }) => spans.undeliveredSpans));
-    const lost = this.#outlet.failedLogs + failed;
-    const areWritten = !this.#leftUnsettled && this.#lanes.every(({ isWritten }) => isWritten);
-    const areTaken = this.#counters.every(({ isTaken }) => isTaken);
-    const delivered = lost === 0 && areTaken && areWritten;
+    const undelivered = sum(this.#lanes.map(({ spans }) => spans.undeliveredSpans));
+    const isWritten = this.#lanes.every((one) => one.isWritten);
+    const areTaken = this.#counters.every((one) => one.isTaken);
+    const isAllSent = failed === 0 && this.#outlet.failedLogs === 0;
+    const delivered = isAllSent && areTaken && isWritten && !this.#leftUnsettled;
     const areKept = this.#lanes.every(({ lane }) => lane.committer !== undefined);
-    const isRefused = refused > 0 || this.#outlet.failedLogs > 0;
-    const comesAgain = !delivered && areKept && !isRefused && this.#failure === undefined;
+    const isRefused = failed > undelivered || this.#outlet.failedLogs > 0;
+    const isBehind = undelivered > 0 || !isWritten;
+    const comesAgain = isBehind && areKept && !isRefused && this.#failure === undefined;
     return { report, failure: this.#failure, delivered, comesAgain };
   }
 

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { BridgeError } from "../../src/errors.ts";
 import { Ledger } from "../../src/metric/ledger.ts";
 import type { LedgerData } from "../../src/metric/saved.ts";
-import { startHttpBackend, take, type HttpAct, type OtlpServer } from "../otel/otlp-server.ts";
+import { startHttpBackend, take, type OtlpServer } from "../otel/otlp-server.ts";
 import { envFor, runOver, type BridgeRun, type BridgeRunOptions } from "./bridge-run.ts";
 import { memoryLog, replaced, type Entry, type MemoryLog } from "./memory-log.ts";
 import { pointsOf } from "./served-metrics.ts";
@@ -15,7 +15,7 @@ afterEach(async () => {
   for (const close of closers.splice(0)) await close();
 });
 
-async function backendOf(act: () => HttpAct = () => take): Promise<OtlpServer> {
+async function backendOf(act: Parameters<typeof startHttpBackend>[0] = () => take): Promise<OtlpServer> {
   const backend = await startHttpBackend(act);
   closers.push(backend.close);
   return backend;
@@ -155,6 +155,17 @@ describe("nothing is acknowledged", () => {
     expect(comesAgain).toBe(false);
     expect(log.acknowledged).toEqual([]);
   });
+});
+
+test("metrics that nobody takes are no events that come again", async () => {
+  const backend = await backendOf(({ signal }) =>
+    signal === "metrics" ? { act: "answer", status: 400 } : take,
+  );
+  const log = memoryLog(entriesOf(standardRun(1, { deltas: 1 })));
+  const life = begin(log, backend.url, { env: envFor(backend.url) });
+  await log.done;
+  life.stop();
+  expect(await life.end).toMatchObject({ delivered: false, comesAgain: false });
 });
 
 test("spans that the backend refused for good are acknowledged, and do not come again", async () => {
