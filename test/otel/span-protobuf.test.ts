@@ -125,13 +125,28 @@ describe("a request has the bytes of the standard serializer", () => {
     expectStandard([{ ...SPAN, events }]);
   });
 
-  test(`of anything that a span may have (SEED=${seed})`, { timeout: 30_000 + 2 * trialMs() }, () => {
-    const random = randomOf(seed);
-    const until = Date.now() + trialMs(0.2);
-    for (let trial = 0; trial < 200 || Date.now() < until; trial += 1) {
-      expectStandard(Array.from({ length: random.between(1, 20) }, () => anySpan(random)));
-    }
+  test.each<[string, Partial<Record<keyof ReadableSpan, unknown>>]>([
+    ["no kind", { kind: undefined }],
+    ["no counts", { droppedAttributesCount: undefined, droppedEventsCount: undefined }],
+    ["no status", { status: {} }],
+    ["a number for a name", { name: 7 }],
+    ["attributes of a prototype", { attributes: Object.create({ inherited: 1 }, {}) }],
+    ["a time that is too late", { endTime: [18_446_744_073, 709_551_616] }],
+  ])("with %s", (_, fields) => {
+    expectStandard([SPAN, { ...SPAN, ...fields } as ReadableSpan]);
   });
+
+  test(
+    `of spans with all that ours may have, and more of it (SEED=${seed})`,
+    { timeout: 30_000 + 2 * trialMs() },
+    () => {
+      const random = randomOf(seed);
+      const until = Date.now() + trialMs(0.2);
+      for (let trial = 0; trial < 200 || Date.now() < until; trial += 1) {
+        expectStandard(Array.from({ length: random.between(1, 20) }, () => anySpan(random)));
+      }
+    },
+  );
 });
 
 test("after a span that cannot be written the next request is whole", () => {
