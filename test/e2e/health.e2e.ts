@@ -98,9 +98,10 @@ test("a backend that is away is told from a source that hangs, and both from a b
   expect((await ask()).traces).not.toBe("retrying");
 
   broker.server.signal("SIGSTOP");
-  await eventually("the source is out of reach", async () => (await ask()).ready === 503, 60_000);
+  const isReachable = async () => (await ask()).source["reachable"];
+  await eventually("the source is out of reach", async () => !(await isReachable()), 60_000);
   const stuck = await ask();
-  expect(stuck).toMatchObject({ live: 200, source: { waitsFor: "source", reachable: false } });
+  expect(stuck).toMatchObject({ live: 200, ready: 503, source: { waitsFor: "source", reachable: false } });
   expect(Number(stuck.source["forSeconds"])).toBeGreaterThan(30);
   expect(stuck.traces).not.toBe("retrying");
   broker.server.signal("SIGCONT");

@@ -5,11 +5,10 @@ import * as wire from "../bridge/wire-runs.ts";
 import type { Started } from "../cli/program.ts";
 import { Backend, startBridge } from "./crash.ts";
 import { startNats, type NatsBroker } from "./nats-broker.ts";
-import { STREAM } from "./nats-server.ts";
+import { BUCKET } from "./nats-server.ts";
 import { eventually } from "./running.ts";
 
 const GROUP = "behest-otel";
-const BUCKET = `KV_behest-otel-${STREAM}`;
 const BALLAST = "BALLAST";
 const MIB = 1024 * 1024;
 

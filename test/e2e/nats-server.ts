@@ -22,6 +22,8 @@ import { takeAllFrom, takeFrom } from "./taking.ts";
 
 export const STREAM = "BEHEST";
 export const SUBJECT = "behest.events";
+/** Where the states of those who read the stream are. */
+export const BUCKET = `KV_behest-otel-${STREAM}`;
 
 /** A real nats-server with a directory of its own: it can be killed and started again with the same data. */
 export class NatsServer {

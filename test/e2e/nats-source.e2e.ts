@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { headers } from "@nats-io/transport-node";
 import { describe, expect, test } from "vitest";
 
-import { idsOf, inputOf, NatsServer, STREAM, SUBJECT, textsOf } from "./nats-server.ts";
+import { BUCKET, idsOf, inputOf, NatsServer, STREAM, SUBJECT, textsOf } from "./nats-server.ts";
 import { server } from "./one-nats.ts";
 import { eventually } from "./running.ts";
 
@@ -225,6 +225,9 @@ describe("opening", () => {
       await Promise.all(lives.map((life) => life.source.prepare()));
       await Promise.all(lives.map((life) => life.store.peek("birth")));
       await Promise.all(lives.map((life) => life.open()));
+      expect((await server.manager.streams.info(STREAM)).state.consumer_count).toBe(shards.length);
+      const heads = await server.manager.streams.info(BUCKET, { subjects_filter: "$KV.*.*.head" });
+      expect(Object.values(heads.state.subjects ?? {})).toEqual(shards.map(() => 1));
       await Promise.all(lives.map((life) => life[Symbol.asyncDispose]()));
       await server.clear();
     }

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 
-import { inputOf } from "./nats-server.ts";
+import { BUCKET, inputOf } from "./nats-server.ts";
 import { Cable } from "./redis-server.ts";
 import { eventually } from "./running.ts";
-import { BUCKET, HEAD, found, head, runs, store, values } from "./nats-state.ts";
+import { HEAD, found, head, runs, store, values } from "./nats-state.ts";
 import { server } from "./one-nats.ts";
 
 describe("a state that is taken away while it is used", () => {

@@ -1,11 +1,10 @@
 import { beforeEach, expect } from "vitest";
 
-import { inputOf, STREAM } from "./nats-server.ts";
+import { BUCKET, inputOf, STREAM } from "./nats-server.ts";
 import { server } from "./one-nats.ts";
 
 // What the tests of a file do with the state on their server.
 
-export const BUCKET = `KV_behest-otel-${STREAM}`;
 export const HEAD = `$KV.behest-otel-${STREAM}.behest-otel.head`;
 
 beforeEach(async () => {
