@@ -133,13 +133,18 @@ export class OrderStage {
     if (next.used) return;
     const { runId } = next.event;
     const line = this.#byRun.get(runId)?.inOrder ?? [];
-    const released = line.splice(0, line.indexOf(next) + 1);
+    // Mostly it is the first of its run as well.
+    const released = line[0] === next ? undefined : line.splice(0, line.indexOf(next) + 1);
+    if (released === undefined) line.shift();
     if (line.length === 0) this.#byRun.delete(runId);
-    for (const waiting of released) {
-      waiting.used = true;
-      this.#size -= 1;
-      use(waiting);
-    }
+    if (released === undefined) this.#hand(next, use);
+    else for (const waiting of released) this.#hand(waiting, use);
+  }
+
+  #hand(waiting: Waiting, use: (waiting: Waiting) => void): void {
+    waiting.used = true;
+    this.#size -= 1;
+    use(waiting);
   }
 }
 
@@ -152,7 +157,8 @@ function insert(line: Line, waiting: Waiting): void {
     const before = inOrder[at - 1];
     if (before === undefined || compare(before, waiting) <= 0) break;
   }
-  inOrder.splice(at, 0, waiting);
+  if (at === inOrder.length) inOrder.push(waiting);
+  else inOrder.splice(at, 0, waiting);
 }
 
 function seqOf(waiting: Waiting): number | undefined {
