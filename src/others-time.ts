@@ -20,9 +20,16 @@ export class OthersTime {
   readonly #held = Buffer.allocUnsafeSlow(MAX_HELD_BYTES);
   #heldBytes = 0;
   #claims: Claim[] = [];
+  /** What is known for certain. */
+  #reachedMs = 0;
 
   constructor(decoder: Decoder) {
     this.#decoder = decoder;
+  }
+
+  /** An event of this time was read. */
+  reach(ms: number): void {
+    if (ms > this.#reachedMs) this.#reachedMs = ms;
   }
 
   /** Takes a copy of the line; false when there is no room for it before the time was settled. */
@@ -35,16 +42,17 @@ export class OthersTime {
     return true;
   }
 
-  /** The latest time of `ms` and of every line that is an event; forgets the lines. */
+  /** The latest time of `ms`, of every event, and of every line that is one; forgets the lines. */
   settle(ms: number): number {
-    if (this.#claims.length === 0) return ms;
-    const later = this.#claims.filter((claim) => claim.ms > ms).toSorted((a, b) => b.ms - a.ms);
+    const leastMs = Math.max(ms, this.#reachedMs);
+    if (this.#claims.length === 0) return leastMs;
+    const later = this.#claims.filter((claim) => claim.ms > leastMs).toSorted((a, b) => b.ms - a.ms);
     this.#claims = [];
     this.#heldBytes = 0;
     const latest = later.find(({ start, end }) => {
       const { type } = this.#decoder.line(this.#held, start, end, true);
       return type !== "rejected" && type !== "unknown";
     });
-    return latest?.ms ?? ms;
+    return latest?.ms ?? leastMs;
   }
 }

@@ -45,6 +45,7 @@ export class Pipeline {
   /** Where the runs are shared. */
   readonly #sharing: Sharing | undefined;
   #ops: Op[] = [];
+  #spareOps: Op[] = [];
 
   constructor(parts: PipelineParts) {
     this.heart = parts.heart;
@@ -68,9 +69,9 @@ export class Pipeline {
     validUtf8: boolean,
     delivery?: { readonly nowMs: number | undefined; readonly outside: Around | undefined },
   ): Decoded | undefined {
-    if (this.#sharing !== undefined && validUtf8 && this.#sharing.gate.isOthers(buffer, start, end)) {
-      this.#passOver(this.#sharing, delivery?.nowMs, buffer, start, end);
-      return undefined;
+    const sharing = this.#sharing;
+    if (sharing !== undefined && validUtf8) {
+      if (this.#passOver(sharing, delivery?.nowMs, buffer, start, end)) return undefined;
     }
     const decoded = this.#decoder.line(buffer, start, end, validUtf8, delivery?.outside);
     return this.#take(decoded, delivery?.nowMs);
@@ -131,20 +132,27 @@ export class Pipeline {
     }
   }
 
-  /** A line of another shard, as `gate` told it. */
+  /** Heeds what a line of another shard says of the time; false for a line that has to be decoded. */
   #passOver(
     { gate, time }: Sharing,
     nowMs: number | undefined,
     buffer: Buffer,
     start: number,
     end: number,
-  ): void {
-    if (nowMs !== undefined) return this.tick(nowMs);
-    const ms = gate.timeMs();
-    if (ms === undefined || ms <= this.heart.nowMs) return;
-    if (time.add(ms, buffer, start, end)) return;
-    this.settle();
-    time.add(ms, buffer, start, end);
+  ): boolean {
+    const deltaMs = this.#decoder.timeOfDelta(buffer, start, end, gate.isOurRun);
+    if (deltaMs === undefined && !gate.isOthers(buffer, start, end)) return false;
+    if (nowMs !== undefined) {
+      this.tick(nowMs);
+    } else if (deltaMs !== undefined) {
+      time.reach(deltaMs);
+    } else {
+      const ms = gate.timeMs();
+      if (ms === undefined || ms <= this.heart.nowMs || time.add(ms, buffer, start, end)) return true;
+      this.settle();
+      time.add(ms, buffer, start, end);
+    }
+    return true;
   }
 
   /**
@@ -160,12 +168,16 @@ export class Pipeline {
     const ops = this.#ops;
     if (ops.length === 0) return;
     // Whoever is told may bring the next event at once.
-    this.#ops = [];
+    this.#ops = this.#spareOps;
+    this.#spareOps = [];
     for (const op of ops) {
       this.ledger.apply(op);
       if (op.op === "span") this.#onOp(this.#redacted(op));
       else if (op.op === "opened" || op.op === "notice" || op.op === "fault") this.#onOp(op);
     }
+    // Emptied one by one it keeps its room, which every event would have to make anew.
+    while (ops.pop() !== undefined);
+    this.#spareOps = ops;
   }
 
   /**

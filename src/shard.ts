@@ -32,8 +32,18 @@ export class ShardGate {
   /** Whether it falls to this shard. */
   isOurs(decoded: Decoded): boolean {
     const runId = decoded.type === "unknown" ? undefined : decoded.runId;
-    return runId === undefined ? this.#shard.index === 0 : this.#isOurRun(runId);
+    return runId === undefined ? this.#shard.index === 0 : this.isOurRun(runId);
   }
+
+  /** Whether the run falls to this shard. */
+  readonly isOurRun = (runId: string): boolean => {
+    let ours = this.#remembered.get(runId);
+    if (ours !== undefined) return ours;
+    ours = hashText(runId) % this.#shard.count === this.#shard.index;
+    if (this.#remembered.size >= MAX_REMEMBERED) this.#remembered.clear();
+    this.#remembered.set(runId, ours);
+    return ours;
+  };
 
   /**
    * Tells lines of others by their bytes, for every shard reads everything, and most of it is none of its business.
@@ -47,20 +57,11 @@ export class ShardGate {
     }
     const runIdAt = this.#line.find(this.#view, start, end);
     const runId = runIdAt < 0 ? undefined : this.#uuids.read(buffer, this.#view, runIdAt);
-    return runId !== undefined && !this.#isOurRun(runId) && this.#line.isWhole();
+    return runId !== undefined && !this.isOurRun(runId) && this.#line.isWhole();
   }
 
   /** The time that the line says that was told last; undefined when that makes it no event. */
   timeMs(): number | undefined {
     return this.#line.timeMs();
-  }
-
-  #isOurRun(runId: string): boolean {
-    let ours = this.#remembered.get(runId);
-    if (ours !== undefined) return ours;
-    ours = hashText(runId) % this.#shard.count === this.#shard.index;
-    if (this.#remembered.size >= MAX_REMEMBERED) this.#remembered.clear();
-    this.#remembered.set(runId, ours);
-    return ours;
   }
 }

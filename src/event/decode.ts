@@ -82,6 +82,29 @@ export class Decoder {
     return this.#decode(buffer, start, end, validUtf8, outside, "line");
   }
 
+  /**
+   * When a line of valid UTF-8 that is a delta in its usual form happened, in milliseconds since 1970. Undefined for
+   * all else, and for the runs that `passes` says; of what has a time here, `line` makes an event.
+   */
+  timeOfDelta(
+    buffer: Buffer,
+    start: number,
+    end: number,
+    passes: (runId: string) => boolean,
+  ): number | undefined {
+    if (end - start > this.#maxLineBytes) return undefined;
+    return this.#deltaReader().timeOf(buffer, start, end, passes);
+  }
+
+  #deltaReader(): DeltaReader {
+    this.#deltas ??= new DeltaReader({
+      timestamps: this.#timestamps,
+      policy: this.#policy,
+      maxStringLength: this.#maxStringLength,
+    });
+    return this.#deltas;
+  }
+
   #decode(
     buffer: Buffer,
     start: number,
@@ -95,12 +118,7 @@ export class Decoder {
       return this.tooLong(bytes);
     }
     if (!validUtf8) return rejected("BEHEST_DECODE_UTF8", `the line of ${bytes} bytes is not UTF-8`);
-    this.#deltas ??= new DeltaReader({
-      timestamps: this.#timestamps,
-      policy: this.#policy,
-      maxStringLength: this.#maxStringLength,
-    });
-    const delta = this.#deltas.read(buffer, start, end, outside);
+    const delta = this.#deltaReader().read(buffer, start, end, outside);
     if (delta !== undefined) return delta;
     let object: unknown;
     try {
@@ -118,7 +136,7 @@ export class Decoder {
     }
     if (bytes > this.#maxLineBytes) return this.tooLong(bytes);
     const event = placeOfEvent(buffer, { start, end, framed });
-    const hash = hashBytes(this.#deltas.viewOf(buffer), event.start, event.end);
+    const hash = hashBytes(this.#deltaReader().viewOf(buffer), event.start, event.end);
     const payload = framed.form === "envelope" ? ["event", framed.type] : [framed.type];
     return this.#read(framed, { outside, origin: { from: "line", line: buffer, start, payload, hash } });
   }

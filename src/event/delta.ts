@@ -3,6 +3,7 @@ import type { Around, Event } from "./event.ts";
 import { hashBytes, hashText } from "./hash.ts";
 import { literal, matches } from "./literal.ts";
 import { stringForm } from "./plain-text.ts";
+import { toMillis } from "./time.ts";
 import type { TimestampReader } from "./timestamp.ts";
 import { UuidCache } from "./uuid-cache.ts";
 import { NIL_UUID, UUID_LENGTH } from "./uuid.ts";
@@ -22,6 +23,8 @@ export class DeltaReader {
   readonly #keepsText: boolean;
   readonly #maxStringLength: number;
   readonly #uuids = new UuidCache();
+  /** Runs whose deltas are not asked for; undefined when all are. */
+  #passes: ((runId: string) => boolean) | undefined;
   #line: Buffer = Buffer.alloc(0);
   #view: DataView = EMPTY_VIEW;
 
@@ -55,6 +58,17 @@ export class DeltaReader {
     return this.#readEnvelope(start, end, outside);
   }
 
+  /**
+   * When the delta in `buffer[start, end)` happened, in milliseconds since 1970; undefined for whatever `read` makes
+   * no event of, and for the runs that `passes` says.
+   */
+  timeOf(buffer: Buffer, start: number, end: number, passes: (runId: string) => boolean): number | undefined {
+    this.#passes = passes;
+    const event = this.read(buffer, start, end, undefined);
+    this.#passes = undefined;
+    return event && toMillis(event.time);
+  }
+
   /** Reads the member `"TextDelta":{...}`, where `last` is the place of its closing brace. */
   #readEvent(start: number, last: number, around: Around | undefined): Event | undefined {
     const view = this.#view;
@@ -64,7 +78,8 @@ export class DeltaReader {
     if (!isText && !matches(view, start, TOOL_HEAD)) return undefined;
     const runIdAt = start + (isText ? TEXT_HEAD.length : TOOL_HEAD.length);
     const runId = this.#uuids.read(line, view, runIdAt);
-    if (runId === undefined) return undefined;
+    const isTimeOnly = this.#passes !== undefined;
+    if (runId === undefined || (isTimeOnly && this.#passes?.(runId) === true)) return undefined;
     let at = runIdAt + UUID_LENGTH;
     let callId = "";
     if (!isText) {
@@ -85,10 +100,10 @@ export class DeltaReader {
     if (time === undefined) return undefined;
     const form = stringForm(view, textAt, textEnd);
     if (form === "invalid") return undefined;
-    const hash = hashBytes(view, start, last + 1);
+    const hash = isTimeOnly ? 0 : hashBytes(view, start, last + 1);
     if (!isText) return { runId, time, hash, around, type: "ToolCallDelta", callId };
     let text: string | undefined;
-    if (this.#keepsText) {
+    if (this.#keepsText && !isTimeOnly) {
       text =
         form === "plain"
           ? line.toString("utf8", textAt, textEnd)

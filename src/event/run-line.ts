@@ -10,8 +10,7 @@ import { UUID_LENGTH } from "./uuid.ts";
 const MAX_BYTES = 65_536;
 
 /**
- * Finds the run that a line is of in its bytes, without decoding it. Of deltas it says nothing either: to decode
- * them takes as little.
+ * Finds the run that a line is of in its bytes, without decoding it. Of deltas it says nothing (`delta.ts` does).
  *
  * It knows what serializers write: an event whose first member is its run id, alone or in the envelope of the
  * runtime, without whitespace. What it takes, the decoder takes for an event of that run, or rejects as one of

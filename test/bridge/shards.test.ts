@@ -6,6 +6,7 @@ import { temporary } from "../cli/program.ts";
 import { trial } from "../event/trial.ts";
 import { eventLine, mutate, mutation, type JsonObject } from "../event/wire-arbitrary.ts";
 import { Decoder, type Decoded } from "../../src/event/decode.ts";
+import { DEFAULT_MAX_LINE_BYTES } from "../../src/event/lines.ts";
 import { addSnapshots } from "../../src/metric/combine.ts";
 import { Ledger } from "../../src/metric/ledger.ts";
 import type { FinishedSpan } from "../../src/run/op.ts";
@@ -214,6 +215,17 @@ describe("shards", () => {
     }
   });
 });
+
+test.each([0, 1])(
+  "a delta of the longest line is its shard's, one byte more is the first one's (%i more)",
+  (more) => {
+    const head = `{"TextDelta":{"run_id":"6f1f6d0e-3c51-4a7e-9b57-0d4cf3a1b2c3","delta":"`;
+    const tail = `","timestamp":"2026-06-21T00:00:00Z"}}`;
+    const said = "x".repeat(DEFAULT_MAX_LINE_BYTES - head.length - tail.length + more);
+    const [decoded] = expectSame([toBytes(head + said + tail)], { count: 3, settles: 1 });
+    expect(decoded?.type).toBe(more === 0 ? "TextDelta" : "rejected");
+  },
+);
 
 describe("over a file", () => {
   let backend: OtlpServer;
