@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { headers } from "@nats-io/transport-node";
 import { describe, expect, test } from "vitest";
 
-import { BUCKET, idsOf, inputOf, NatsServer, STREAM, SUBJECT, textsOf } from "./nats-server.ts";
+import { BUCKET, idsOf, inputOf, NatsServer, STREAM, SUBJECT, textsOf, type Life } from "./nats-server.ts";
 import { server } from "./one-nats.ts";
 import { eventually } from "./running.ts";
 
@@ -222,9 +222,12 @@ describe("opening", () => {
     for (let round = 0; round < 200; round += 1) {
       const lives = shards.map((shard) => inputOf(server.port, "&create=true", { shard }));
       // Each as the program does: it looks, and takes over.
-      await Promise.all(lives.map((life) => life.source.prepare()));
-      await Promise.all(lives.map((life) => life.store.peek("birth")));
-      await Promise.all(lives.map((life) => life.open()));
+      const begin = async (life: Life) => {
+        await life.source.prepare();
+        await life.store.peek("birth");
+        await life.open();
+      };
+      await Promise.all(lives.map(begin));
       expect((await server.manager.streams.info(STREAM)).state.consumer_count).toBe(shards.length);
       const heads = await server.manager.streams.info(BUCKET, { subjects_filter: "$KV.*.*.head" });
       expect(Object.values(heads.state.subjects ?? {})).toEqual(shards.map(() => 1));

@@ -43,6 +43,40 @@ describe("a state that is taken away while it is used", () => {
     expect(await found()).toEqual({ a: "2", b: "2", c: "3" });
   });
 
+  test.each([1, 2, 3, 4, 5])(
+    "with its bucket after %i commits is whole in the one that takes its place",
+    async (commits) => {
+      await using life = await store();
+      for (let n = 0; n < commits; n += 1) await life.commit({ a: `${n}` });
+      await server.manager.streams.delete(BUCKET);
+      await expect(life.commit({ a: "lost" })).rejects.toMatchObject({ code: "BEHEST_STATE_COMMIT" });
+      await life.store.commit({ puts: new Map([["a", "whole"]]), removes: [], used: [], whole: true });
+      expect(await head()).not.toBeNull();
+      await life.commit({ b: "next" });
+      expect(await found()).toEqual({ a: "whole", b: "next" });
+    },
+  );
+
+  test("with its bucket, which another shard has made again, takes nothing out of what that one has", async () => {
+    const [one, other] = [inputOf(server.port, "", { shard: 0 }), inputOf(server.port, "", { shard: 1 })];
+    await using first = await one.openStore();
+    await using second = await other.openStore();
+    for (let n = 0; n < 3; n += 1) {
+      await first.commit({ a: `${n}` });
+      await second.commit({ b: `${n}` });
+    }
+    await server.manager.streams.delete(BUCKET);
+    for (const life of [first, second]) {
+      await expect(life.commit({ c: "lost" })).rejects.toMatchObject({ code: "BEHEST_STATE_COMMIT" });
+      await life.store.commit({ puts: new Map([["c", "whole"]]), removes: [], used: [], whole: true });
+    }
+    for (const life of [first, second]) await life.commit({ d: "next" });
+    for (const shard of [0, 1]) {
+      await using next = await inputOf(server.port, "", { shard }).openStore();
+      expect(Object.fromEntries(next.records)).toEqual({ c: "whole", d: "next" });
+    }
+  });
+
   test("and begun anew by another process is that one's", async () => {
     await using life = await store();
     await life.commit({ a: "1" });

@@ -25,6 +25,11 @@ export function isUnheard(error: unknown): boolean {
   return error instanceof Error && error.name === "JetStreamNotEnabled";
 }
 
+/** Nobody knows whether the request was carried out. */
+export function isUnanswered(error: unknown): boolean {
+  return error instanceof Error && error.name === "TimeoutError";
+}
+
 /** What went wrong in the client's or the server's own words, which hold no secret. */
 export function natsReason(error: unknown): string {
   if (!(error instanceof Error)) return "the connection was closed";

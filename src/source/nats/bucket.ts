@@ -11,7 +11,12 @@ export interface Entry {
 }
 
 /** Enough of a chunk to take it out. */
-export type ChunkName = Pick<Chunk, "epoch" | "number"> & Partial<Pick<Chunk, "revisions">>;
+export interface ChunkName extends Pick<Chunk, "epoch" | "number"> {
+  /** Where its values stand; undefined when that is not known. */
+  readonly revisions?: readonly (number | undefined)[];
+  /** It may have values beside those: they were put, and no answer came. */
+  readonly mayBeMore?: boolean;
+}
 
 /** Requests under way at once. */
 const WINDOW = 8;
@@ -151,15 +156,15 @@ export class OwnedBucket {
       const { streams } = this.#linked.manager;
       try {
         if (chunk.revisions === undefined) throw new Error("its place is not known");
-        // Those that were never put have none.
         for (const revision of chunk.revisions.filter((one) => one !== undefined)) {
           await this.#link.ask(() => streams.deleteMessage(this.#stream, revision, false));
         }
+        if (chunk.mayBeMore !== true) return;
       } catch {
         // A bucket made by others may not allow it, and it may have been done before.
-        const filter = `${this.#subject}.${chunkKey(chunk)}.>`;
-        await this.#link.ask(() => streams.purge(this.#stream, { filter }));
       }
+      const filter = `${this.#subject}.${chunkKey(chunk)}.>`;
+      await this.#link.ask(() => streams.purge(this.#stream, { filter }));
     });
   }
 

@@ -30,6 +30,7 @@ const MAX_ACK_PENDING = 65_536;
  * the consumer is made anew: so nothing ever needs this, and a short one would only repeat what is here.
  */
 const ACK_WAIT_NS = 24 * 3_600 * 1e9;
+const MAX_TRIES = 5;
 /** After that the server forgets a consumer that was only made to see whether it can be. */
 const TRIAL_NS = 60 * 1e9;
 
@@ -58,7 +59,7 @@ export async function tryConsumer(
   try {
     await link.ask(() => manager.consumers.add(link.spec.stream, config));
   } catch (error) {
-    if (known === undefined || !isOfAnother(error)) throw error;
+    if (!isOfAnother(error)) throw error;
   }
   const remove = `$JS.API.CONSUMER.DELETE.${link.spec.stream}.${name}`;
   await link.ask(() => connection.request(remove, "only asking", { timeout: REQUEST_TIMEOUT_MS }));
@@ -92,13 +93,23 @@ export async function makeConsumer(
       if (apiCode(error) !== CONSUMER_NOT_FOUND) throw error;
     }
   };
+  const replace = async () => {
+    for (let tries = 1; ; tries += 1) {
+      await remove(name);
+      try {
+        return await add(name);
+      } catch (error) {
+        // Another process, perhaps one that only tries whether it could, has made its own in between.
+        if (tries === MAX_TRIES || !isOfAnother(error)) throw error;
+      }
+    }
+  };
   const standIn = stream.config.retention === "interest" ? `${name}-stand-in` : undefined;
   if (standIn !== undefined) {
     await remove(standIn);
     await add(standIn);
   }
-  await remove(name);
-  const { created } = await add(name);
+  const { created } = await replace();
   // The answer took some time, so the server was ahead by this much or more.
   const serverAheadMs = Math.floor(Date.parse(created) - clock.now());
   if (standIn !== undefined) await remove(standIn);
@@ -112,7 +123,9 @@ export async function consumerInfo(
   name: string,
 ): Promise<ConsumerInfo | undefined> {
   try {
-    return await link.ask(() => manager.consumers.info(link.spec.stream, name));
+    const info: Partial<ConsumerInfo> = await link.ask(() => manager.consumers.info(link.spec.stream, name));
+    // Of one that it is just deleting, a server of 2.9 says nothing at all.
+    return info.config === undefined ? undefined : (info as ConsumerInfo);
   } catch (error) {
     if (apiCode(error) !== CONSUMER_NOT_FOUND) throw error;
     return undefined;

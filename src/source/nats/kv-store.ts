@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { BridgeError } from "../../errors.ts";
 import type { Log } from "../../log.ts";
 import type { StateChange, StateRecord, StateStore } from "../../state/store.ts";
-import { apiCode, natsReason, WRONG_LAST_SEQUENCE } from "./answer.ts";
+import { apiCode, isUnanswered, natsReason, WRONG_LAST_SEQUENCE } from "./answer.ts";
 import { bucketOf, OwnedBucket, type ChunkName } from "./bucket.ts";
 import { ChunkLog, type Plan } from "./chunk-log.ts";
 import { parseChunk } from "./chunk-text.ts";
@@ -128,10 +128,10 @@ export class KvStore implements StateStore {
       // Again only when an earlier commit came about in between, which can be once.
       while (!(await this.#tryCommit(opened, change)));
     } catch (error) {
+      await this.#checkGone(opened, error);
       // What was written in vain may be what now fills the server up.
       await this.#collect(opened);
       if (error instanceof BridgeError) throw error;
-      await this.#checkGone(opened, error);
       throw this.#failed(natsReason(error), error);
     }
     this.#isGone = false;
@@ -184,7 +184,7 @@ export class KvStore implements StateStore {
   async #takeEpoch(bucket: OwnedBucket): Promise<Head> {
     for (;;) {
       const { head, revision } = await this.#readHead(bucket);
-      // The answer to the try before was lost.
+      // It was the answer that was lost.
       if (head?.writer === this.#writer) {
         this.#revision = revision;
         return head;
@@ -200,8 +200,9 @@ export class KvStore implements StateStore {
         this.#revision = await this.#link.untilHeard(set);
         return next;
       } catch (error) {
-        // The process that is being replaced, or another new one, was quicker.
-        if (!WRONG_LAST_SEQUENCE.includes(apiCode(error))) throw error;
+        // The process that is being replaced, or another new one, was quicker; or the answer was lost.
+        const isUndecided = isUnanswered(error) || WRONG_LAST_SEQUENCE.includes(apiCode(error));
+        if (!isUndecided) throw error;
       }
     }
   }
@@ -219,6 +220,8 @@ export class KvStore implements StateStore {
       try {
         yield* chunks.read((await ahead.shift()) as Buffer);
       } catch (error) {
+        // Whoever replaces this process takes out what the state needs no more.
+        if (await this.isReplaced()) throw this.#replaced();
         throw new BridgeError(
           "BEHEST_STATE_OPEN",
           `${this.name}: the state is damaged: ${natsReason(error)}; to begin anew, with new counters and from the beginning of the stream, delete it`,
@@ -235,7 +238,7 @@ export class KvStore implements StateStore {
     try {
       await bucket.putChunks(plan.written);
     } catch (error) {
-      this.#discard(plan);
+      this.#throwAway(plan.written.map(({ chunk }) => ({ ...chunk, mayBeMore: true })));
       throw error;
     }
     this.#commit += 1;
@@ -265,9 +268,15 @@ export class KvStore implements StateStore {
       this.#revision = revision;
       this.#adopt(chunks, found);
     } else if (hasMoved || head?.commit !== this.#committed) {
-      this.#isGone = true;
+      this.#lose();
       throw new Error(GONE);
     }
+  }
+
+  /** Places in a bucket that is gone are those of something else in the one that took its place. */
+  #lose(): void {
+    this.#isGone = true;
+    this.#garbage = this.#garbage.map(nameOnly);
   }
 
   /** Makes ready to write everything, in the place of whatever is there. */
@@ -285,7 +294,7 @@ export class KvStore implements StateStore {
     if (apiCode(error) !== undefined || !this.#link.isUp) return;
     try {
       const { head } = await this.#readHead(bucket);
-      if (head === undefined) this.#isGone = true;
+      if (head === undefined) this.#lose();
     } catch {
       // Then it cannot be said.
     }
@@ -316,9 +325,7 @@ export class KvStore implements StateStore {
 
   async #readOwnHead(bucket: OwnedBucket): Promise<{ head: Head | undefined; revision: number }> {
     const read = await this.#readHead(bucket);
-    if (read.head !== undefined && read.head.writer !== this.#writer) {
-      throw new BridgeError("BEHEST_STATE_REPLACED", `${this.name}: replaced by a newer process`);
-    }
+    if (read.head !== undefined && read.head.writer !== this.#writer) throw this.#replaced();
     return read;
   }
 
@@ -335,10 +342,15 @@ export class KvStore implements StateStore {
   /** Finds what others have left behind. Those of a later epoch are of a process that has replaced this one. */
   async #sweep({ bucket, chunks, epoch }: Opened): Promise<void> {
     const named = new Set(chunks.chunks.map((chunk) => `${chunk.epoch}.${chunk.number}`));
-    const listed = await bucket.listChunks();
-    this.#throwAway(
-      listed.filter((chunk) => chunk.epoch <= epoch && !named.has(`${chunk.epoch}.${chunk.number}`)),
-    );
+    try {
+      const listed = await bucket.listChunks();
+      this.#throwAway(
+        listed.filter((chunk) => chunk.epoch <= epoch && !named.has(`${chunk.epoch}.${chunk.number}`)),
+      );
+    } catch (error) {
+      // Whoever had the state before has lost it by now: somebody has to go on with it.
+      this.#tellRubbish(error);
+    }
     await this.#collect({ bucket, chunks, epoch });
   }
 
@@ -347,7 +359,8 @@ export class KvStore implements StateStore {
   }
 
   #throwAway(chunks: readonly ChunkName[]): void {
-    if (chunks.length > 0) this.#garbage = [...this.#garbage, ...chunks].slice(-MAX_GARBAGE);
+    const named = this.#isGone ? chunks.map(nameOnly) : chunks;
+    if (chunks.length > 0) this.#garbage = [...this.#garbage, ...named].slice(-MAX_GARBAGE);
   }
 
   async #collect({ bucket }: Opened): Promise<void> {
@@ -357,15 +370,27 @@ export class KvStore implements StateStore {
       await bucket.removeChunks(garbage);
       this.#garbage = [];
     } catch (error) {
-      // It is in nobody's way, and tried again with the next commit.
-      this.#options.log.debug("cannot take out what the state needs no more", {
-        state: this.name,
-        reason: natsReason(error),
-      });
+      this.#tellRubbish(error);
     }
+  }
+
+  /** It is in nobody's way, and tried again with the next commit or at the next start. */
+  #tellRubbish(error: unknown): void {
+    this.#options.log.debug("cannot take out what the state needs no more", {
+      state: this.name,
+      reason: natsReason(error),
+    });
+  }
+
+  #replaced(): BridgeError {
+    return new BridgeError("BEHEST_STATE_REPLACED", `${this.name}: replaced by a newer process`);
   }
 
   #failed(reason: string, cause?: unknown): BridgeError {
     return new BridgeError("BEHEST_STATE_COMMIT", `${this.name}: ${reason}`, { cause });
   }
+}
+
+function nameOnly({ epoch, number }: ChunkName): ChunkName {
+  return { epoch, number };
 }
