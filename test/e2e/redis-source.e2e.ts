@@ -3,6 +3,7 @@ import { join } from "node:path";
 
 import { describe, expect, test } from "vitest";
 
+import { systemClock } from "../../src/clock.ts";
 import { timeOf } from "../../src/source/redis/entry-id.ts";
 import { idsOf, inputOf, STREAM, textsOf } from "./redis-server.ts";
 import { server } from "./one-redis.ts";
@@ -312,6 +313,21 @@ describe("entries of another consumer", () => {
     expect(life.source.lost).toBe(1);
     await life.commit({}, [...left, ...ids]);
     expect(await server.pending()).toBe(0);
+  });
+
+  test("are left where they are by a process that was replaced", async () => {
+    let aheadMs = 0;
+    const clock = { ...systemClock, now: () => systemClock.now() + aheadMs };
+    await using older = await inputOf(server.port, "", { clock }).open();
+    expect(await older.takeAll()).toEqual([]);
+    await using newer = await inputOf(server.port).open();
+    const left = await abandon(5, 120_000);
+    // It is time to look for them.
+    aheadMs = 60_000;
+    await expect(older.next()).rejects.toMatchObject({ code: "BEHEST_STATE_REPLACED" });
+    const pending = await server.ask("XPENDING", STREAM, "behest-otel", "-", "+", "10", "older");
+    expect(pending).toHaveLength(left.length);
+    expect(idsOf(await newer.takeAll())).toEqual(left);
   });
 
   test("that may live are left to it", async () => {

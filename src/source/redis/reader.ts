@@ -145,7 +145,7 @@ export class StreamReader {
     for (;;) {
       const found = await abandoned(link, this.#options);
       if (found === undefined) break;
-      this.#taken(found, await takeOver(link, this.#options, found.ids));
+      this.#taken(found, await takeOver(this.#askGuarded, this.#options, found.ids));
     }
     return pendingIds(link, this.#options);
   }
@@ -230,7 +230,7 @@ export class StreamReader {
       if (this.#abandoned === undefined) return undefined;
     }
     const found = this.#abandoned;
-    const entries = await takeOver(link, this.#options, found.ids);
+    const entries = await takeOver(this.#askGuarded, this.#options, found.ids);
     this.#abandoned = undefined;
     // There may be more.
     this.#nextTakeoverMs = 0;
@@ -254,6 +254,13 @@ export class StreamReader {
     const { group, consumer, stream } = this.#options;
     return ["XREADGROUP", "GROUP", group, consumer, "COUNT", String(this.#count), "STREAMS", stream, id];
   }
+
+  /** One command, while this process owns the state. */
+  readonly #askGuarded = async (command: Command): Promise<Reply> => {
+    const [reply] = await this.#guarded([command]);
+    if (reply instanceof Refusal) throw reply;
+    return reply ?? null;
+  };
 
   /** Runs them as one while this process owns the state, `first` before them. */
   async #guarded(commands: readonly Command[], first?: Command): Promise<readonly Reply[]> {

@@ -1,5 +1,5 @@
-import type { Link } from "./link.ts";
-import { entriesOf, infoOf, listOf, numberOf, textOf, type Entry } from "./reply.ts";
+import type { Command, Link } from "./link.ts";
+import { entriesOf, infoOf, listOf, numberOf, textOf, type Entry, type Reply } from "./reply.ts";
 
 /** Milliseconds for which nobody asked for an entry again, before its consumer is taken for dead. */
 const DEAD_MS = 60_000;
@@ -42,18 +42,19 @@ export async function abandoned(
 }
 
 /**
- * Makes them ours. May be asked again when there was no answer; what is gone from the stream is not among the entries,
- * and pending no more.
+ * Makes them ours, by way of an `ask` that a process which was replaced is refused: its successor has the same name.
+ * May be asked again when there was no answer; what is gone from the stream is not among the entries, and pending
+ * no more.
  */
 export async function takeOver(
-  link: Link,
+  ask: (command: Command) => Promise<Reply>,
   { stream, group, consumer }: Group,
   ids: readonly string[],
 ): Promise<Entry[]> {
-  const entries = entriesOf(await link.ask(["XCLAIM", stream, group, consumer, "0", ...ids]));
+  const entries = entriesOf(await ask(["XCLAIM", stream, group, consumer, "0", ...ids]));
   const present = new Set(entries.map(({ id }) => id));
   const gone = ids.filter((id) => !present.has(id));
   // Redis 6.2 leaves them pending.
-  if (gone.length > 0) await link.ask(["XACK", stream, group, ...gone]);
+  if (gone.length > 0) await ask(["XACK", stream, group, ...gone]);
   return entries;
 }
