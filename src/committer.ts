@@ -44,11 +44,14 @@ export class Committer {
   #turn: Promise<void> = Promise.resolve();
   /** Something changed beside the time. */
   #noted = false;
+  /** The store has what a state begins with. */
+  #hasBegun: boolean;
 
   constructor(options: CommitterOptions) {
     this.#options = options;
     this.#position = options.kept?.position;
     this.#told = options.kept?.told && JSON.stringify(options.kept.told);
+    this.#hasBegun = options.kept !== undefined;
     if (options.kept === undefined) this.#put(KEYS.birth, writeBirth(options.birth));
   }
 
@@ -67,8 +70,8 @@ export class Committer {
     return this.uncommitted >= MAX_UNCOMMITTED;
   }
 
-  /** Notes the state of now. */
-  note(): void {
+  /** Notes the state of now; `countSource` adds what the source counts itself to the ledger. */
+  note(countSource: () => void): void {
     const { heart, ledger, source, store } = this.#options;
     const changes = heart.changes();
     this.#whole = store.needsWhole === true;
@@ -76,25 +79,38 @@ export class Committer {
     const { nowMs, runs, gone } = this.#whole ? { ...heart.save(), gone: [] } : changes;
     for (const record of runs) this.#put(runKey(record.runId), JSON.stringify(record));
     for (const runId of gone) this.#remove(runKey(runId));
+    const { used, unused, last } = this.taken.settle(heart.undecided());
+    for (const id of used) this.#used.push(id);
+    // What is lost is counted in this state: its position must not lead the next process to it again. A source
+    // may find out only now, that it passes over something.
+    const hasMoved = used.length > 0 || (source.lost ?? 0) !== this.#lost;
+    if (hasMoved) this.#position = source.positionOf(last, unused);
+    this.#lost = source.lost ?? 0;
+    countSource();
     const saved = ledger.save();
     if (saved !== this.#ledger) this.#put(KEYS.ledger, JSON.stringify(saved));
     this.#ledger = saved;
-    const { used, unused, last } = this.taken.settle(heart.undecided());
-    for (const id of used) this.#used.push(id);
-    // What is lost is counted in this state: its position must not lead the next process to it again.
-    const { lost = 0 } = source;
-    const hasMoved = used.length > 0 || lost !== this.#lost;
-    if (hasMoved) this.#position = source.positionOf(last, unused);
-    this.#lost = lost;
     const moved = hasMoved || this.#whole;
     if (moved && this.#position !== undefined) this.#put(KEYS.position, JSON.stringify(this.#position));
     // By itself no reason to write: a source that has nothing says what time it is all the same.
     this.#puts.set(KEYS.time, JSON.stringify(nowMs));
   }
 
-  /** Notes what the backend has taken of the metrics. */
-  told(told: Told): void {
-    this.#told = JSON.stringify(told);
+  /**
+   * Writes what the backend has taken of the metrics. By itself, for it is of what is committed already, and the
+   * shorter the time until then, the less is sent twice after a kill; where that fails, with what is noted next.
+   */
+  async tell(told: Told): Promise<void> {
+    const text = JSON.stringify(told);
+    this.#told = text;
+    this.#puts.delete(KEYS.told);
+    if (this.#hasBegun && this.#options.store.needsWhole !== true) {
+      try {
+        return await this.#inTurn({ puts: new Map([[KEYS.told, text]]), removes: [], used: [] });
+      } catch {
+        // Whether the state is another process's now is found out by whoever commits next.
+      }
+    }
     this.#put(KEYS.told, this.#told);
   }
 
@@ -120,6 +136,7 @@ export class Committer {
     this.#noted = false;
     try {
       await this.#inTurn(change);
+      this.#hasBegun = true;
     } catch (error) {
       this.#takeBack(change);
       throw error;
@@ -167,6 +184,7 @@ export class Committer {
     this.#removes = new Set(removes);
     for (const [key, value] of newer.puts) this.#put(key, value);
     for (const key of newer.removes) this.#remove(key);
+    if (this.#told !== undefined && puts.has(KEYS.told)) this.#put(KEYS.told, this.#told);
     this.#used = [...used, ...newer.used];
     this.#noted = true;
   }

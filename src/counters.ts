@@ -46,9 +46,7 @@ export class Counters {
     const end = await this.#out.put(snapshot, fromMillis(nowMs));
     this.#isTaken = end !== "given up";
     if (end !== "taken" || !this.#out.isDelta) return;
-    for (const { lane, counted } of told) lane.told(counted, nowMs);
-    // The sooner this is written, the shorter the time in which a kill makes it be sent twice.
-    await Promise.all(told.map(({ lane }) => lane.settle()));
+    await Promise.all(told.map(({ lane, counted }) => lane.tell(counted, nowMs)));
   }
 
   #owners(): Promise<("ours" | "another's" | "unknown")[]> {

@@ -95,9 +95,9 @@ export class Settling {
     await this.settle();
   }
 
-  /** What the backend has taken of the metrics, written down with what is settled next. */
-  told(counted: Counted, timeMs: number): void {
-    this.lane.committer?.told({ ...counted, timeMs });
+  /** Writes down what the backend has taken of the metrics. Never rejects. */
+  async tell(counted: Counted, timeMs: number): Promise<void> {
+    await this.lane.committer?.tell({ ...counted, timeMs });
   }
 
   /**
@@ -131,8 +131,8 @@ export class Settling {
     const { committer, pipeline } = lane;
     const begun = fromMillis(clock.now());
     this.#readGauges();
-    this.#tellCounts();
-    committer?.note();
+    if (committer === undefined) this.#tellCounts();
+    else committer.note(this.#tellCounts);
     const ledger = pipeline.ledger.save();
     const events = pipeline.ledger.snapshot(semconv);
     const release = spans.hold();

@@ -125,6 +125,39 @@ describe("delta temporality", () => {
     }
   });
 
+  test("adds up to the truth when metrics are taken and spans are not, until the stop", async () => {
+    let away: "metrics" | "traces" | undefined = "metrics";
+    const taken: Served[] = [];
+    await backend.close();
+    backend = await startHttpBackend((request) => {
+      if (request.signal === away) return { act: "answer", status: 503, headers: { "retry-after": "0" } };
+      if (request.signal === "metrics") taken.push(request);
+      return take;
+    });
+    const sum = () => taken.reduce((all, reading) => all + received(reading), 0);
+    const [first, second] = [standardRun(1, { deltas: 1 }), standardRun(2, { deltas: 1 })];
+    const log = memoryLog(entriesOf(first));
+    const life = begin([log.begin({ batch: () => 5 })], { env: env(), flushTimeoutMs: 1 });
+    await log.done;
+    const spans = backend.requests.length;
+    away = "traces";
+    for (const entry of entriesOf(second)) log.append(entry);
+    await until(
+      () => backend.requests.slice(spans).some(({ signal }) => signal === "traces"),
+      "the spans of the second run are sent",
+    );
+    await until(() => sum() >= first.length, "the first run is told");
+    await until(() => log.records.has("told"), "and that is written down");
+    life.stop();
+    expect(await life.end).toMatchObject({ delivered: false, comesAgain: true });
+    away = undefined;
+    const next = begin([log.begin({ batch: () => 5 })], { env: env() });
+    await until(() => log.acknowledged.length === first.length + second.length, "all is acknowledged");
+    next.stop();
+    expect((await next.end).delivered).toBe(true);
+    expect(sum()).toBe(first.length + second.length);
+  });
+
   const summed = () => readings().reduce((sum, reading) => sum + received(reading), 0);
 });
 
