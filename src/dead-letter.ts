@@ -56,8 +56,9 @@ export class DeadLetter {
   #writing: Promise<void> | undefined;
   #written = 0;
   #failed = 0;
-  /** Nothing was written since the file was synchronised with the disk. */
+  /** Nothing was written since the file was last asked to be synchronised with the disk. */
   #isSynced = true;
+  #syncing: Promise<void> | undefined;
 
   constructor(path: string, handle: FileHandle, log: Log) {
     this.#path = path;
@@ -82,10 +83,12 @@ export class DeadLetter {
   /** Resolves when everything added before is on the disk, or was given up. */
   async flushed(): Promise<void> {
     await this.#writing;
-    if (this.#isSynced) return;
-    this.#isSynced = true;
-    // Devices and pipes cannot be synchronised.
-    await this.#handle.datasync().catch(() => {});
+    if (!this.#isSynced) {
+      this.#isSynced = true;
+      // Devices and pipes cannot be synchronised.
+      this.#syncing = this.#handle.datasync().catch(() => {});
+    }
+    await this.#syncing;
   }
 
   /** Writes what waits and lets go of the file. Idempotent; nothing may be added any more. */

@@ -120,7 +120,10 @@ function stopOnSignals(log: Log): AbortSignal {
   const stop = new AbortController();
   const onSignal = (signal: string) => {
     if (stop.signal.aborted) {
-      log.error("stopped at once; what was not delivered yet is lost", { signal });
+      log.error(
+        "stopped at once; what was not delivered yet is lost, but for what a state or its source keeps",
+        { signal },
+      );
       process.exit(1);
     }
     log.info("stopping: delivering what is left, once more stops at once", { signal });

@@ -79,8 +79,10 @@ async function appendAll(
   while (done < all.length && !signal.aborted) {
     const lines = all.slice(done, done + atOnce);
     try {
-      if ((await journal.append(lines)) === "appended") done += lines.length;
-      else if (lines.length > 1) atOnce = Math.ceil(lines.length / 2);
+      if ((await journal.append(lines)) === "appended") {
+        done += lines.length;
+        atOnce *= 2;
+      } else if (lines.length > 1) atOnce = Math.ceil(lines.length / 2);
       else await change(journal, { clock, signal, atMost: MAX_WAIT_MS });
     } catch (error) {
       if (!(error instanceof BridgeError) || error.code !== "BEHEST_STATE_COMMIT") throw error;

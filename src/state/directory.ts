@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { mkdir, open, readdir, rename, rm, type FileHandle } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { Clock } from "../clock.ts";
 import { BridgeError } from "../errors.ts";
 import { claimEpoch, claimPath, epochOf, epochText, isNewest, newestState } from "./claim.ts";
@@ -262,10 +262,17 @@ async function peekInto(folder: string, key: string): Promise<string | undefined
 export async function makeFolder(folder: string): Promise<void> {
   const made = await mkdir(folder, { recursive: true, mode: 0o700 }).catch(async (error: unknown) => {
     // Making several at once says that nothing is there where one at a time says why it cannot be.
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") await mkdir(folder, { mode: 0o700 });
-    throw error;
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    await mkdir(folder, { mode: 0o700 });
+    return folder;
   });
-  if (made !== undefined) await syncFolder(join(folder, ".."));
+  if (made === undefined) return;
+  // Each stands by name in the one above it.
+  const last = dirname(resolve(made));
+  for (let at = dirname(resolve(folder)); ; at = dirname(at)) {
+    await syncFolder(at);
+    if (at === last || at === dirname(at)) return;
+  }
 }
 
 /** So that a name in it survives a power cut. Windows opens no directories, and keeps names by itself. */

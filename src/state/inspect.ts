@@ -2,6 +2,7 @@ import { mkdir, open, readdir, rename, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { claimEpoch, epochOf, epochText, newestState } from "./claim.ts";
 import { syncFolder } from "./directory.ts";
+import { systemReason } from "../errors.ts";
 import { JOURNAL_FOLDER, layOut, readReached } from "./journal-layout.ts";
 import { openError } from "./refusal.ts";
 import { findRecord, readStateFile, StateWriter, UnreadableState, type StateContent } from "./state-file.ts";
@@ -83,6 +84,9 @@ async function inspectFolder(folder: string, key: string | undefined): Promise<S
   const epoch = names.reduce((most, name) => Math.max(most, epochOf(name)), 0);
   const found = newest === undefined ? undefined : await read(join(folder, newest), key);
   const content = typeof found === "string" ? undefined : found;
+  const journal = await journalIn(join(folder, JOURNAL_FOLDER)).catch((error: NodeJS.ErrnoException) =>
+    error.code === "ENOENT" ? undefined : `the journal ${systemReason(error)}`,
+  );
   return {
     folder,
     name: content?.header.name,
@@ -90,10 +94,11 @@ async function inspectFolder(folder: string, key: string | undefined): Promise<S
     epoch,
     records: content?.records.size ?? 0,
     bytes: await bytesIn(folder),
-    journal: await journalIn(join(folder, JOURNAL_FOLDER)).catch(() => undefined),
+    journal: typeof journal === "string" ? undefined : journal,
     committedMs: content?.committedMs,
     record: content?.record,
-    problem: typeof found === "string" ? `${newest} ${found}` : undefined,
+    problem:
+      typeof found === "string" ? `${newest} ${found}` : typeof journal === "string" ? journal : undefined,
   };
 }
 

@@ -240,7 +240,7 @@ export class Journal {
     this.#tell();
   }
 
-  /** Resolves at the next change: something was appended or cut, or it is finished or closed. */
+  /** Calls back at every change, until the function returned is called: something was appended or cut, or it is finished or closed. */
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -332,7 +332,12 @@ export class Journal {
     const handle = await open(join(this.path, segment.name), "wx", 0o600);
     this.#active = { segment, handle };
     this.#segments.push(segment);
-    await syncFolder(this.path);
+    try {
+      await syncFolder(this.path);
+    } catch (error) {
+      await this.#giveUpActive();
+      throw error;
+    }
     return this.#active;
   }
 

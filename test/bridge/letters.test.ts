@@ -13,6 +13,7 @@ import type { Delivery, Source } from "../../src/source/source.ts";
 import { startHttpBackend, type OtlpServer, type ServedSpan } from "../otel/otlp-server.ts";
 import { envFor, runOver, type BridgeRun, type BridgeRunOptions } from "./bridge-run.ts";
 import { linewise } from "./feed.ts";
+import { memoryLog } from "./memory-log.ts";
 import * as wire from "./wire-runs.ts";
 
 let backend: OtlpServer;
@@ -68,6 +69,36 @@ const mended = (letter: Letter, whole = STARTED) => ({ ...letter, payload: whole
 const compare = (a: string, b: string) => (a < b ? -1 : 1);
 const bySpanId = (spans: readonly ServedSpan[]) => spans.toSorted((a, b) => (a.spanId < b.spanId ? -1 : 1));
 const attributesOf = (span: ServedSpan | undefined) => Object.fromEntries(span?.attributes ?? []);
+test("a letter is in its file before the commit that acknowledges what it keeps", async () => {
+  const path = join(directory, "dead.ndjson");
+  const quiet = createLog({ level: "error", format: "text", now: () => new Date(0), write: () => {} });
+  const deadLetter = await openDeadLetter(path, quiet);
+  const log = memoryLog(Array.from({ length: 500 }, (_, n) => ({ line: `{${n}`, appendedMs: n })));
+  /** With each commit: how many letters there are, and how many events were acknowledged before it. */
+  const seen: { letters: number; acknowledged: number }[] = [];
+  const onCommit = () => {
+    const letters = readFileSync(path, "utf8").split("\n").length - 1;
+    seen.push({ letters, acknowledged: log.acknowledged.length });
+    return undefined;
+  };
+  const stop = new AbortController();
+  const from = [log.begin({ batch: () => 50, onCommit })];
+  const run = runOver({
+    from,
+    env: envFor(backend.url),
+    deadLetter,
+    commitIntervalMs: 1,
+    signal: stop.signal,
+  });
+  await log.done;
+  stop.abort();
+  await run;
+  await deadLetter.close();
+  const after = [...seen.slice(1).map(({ acknowledged }) => acknowledged), log.acknowledged.length];
+  expect(after.at(-1)).toBe(500);
+  for (const [at, { letters }] of seen.entries()) expect(letters).toBeGreaterThanOrEqual(after[at]!);
+});
+
 describe("a mended letter", () => {
   test("before the rest of its run gives what the whole would have given", async () => {
     const whole = await bridge([linewise(LINES)]);

@@ -130,6 +130,8 @@ describe.skipIf(process.platform !== "linux")("a state directory", () => {
     life.child.kill("SIGTERM");
     const { status, stderr } = await life.ended;
     expect([status, stderr]).toEqual([1, expect.stringContaining("make room on the disk")]);
+    const lost = `: ${EVENTS} lines that were read could not be written to the journal before the stop, and are lost`;
+    expect(stderr).toContain(lost);
     expect([committed(), backend.taken]).toEqual([0, []]);
   });
 
