@@ -1,3 +1,4 @@
+import { unlessAborted } from "./abort.ts";
 import { Committer } from "./committer.ts";
 import { Counters } from "./counters.ts";
 import type { DeadLetter } from "./dead-letter.ts";
@@ -97,7 +98,6 @@ class Bridge {
   /** Those with a state, which goes on, and those without one, which begin anew. */
   readonly #counters: readonly Counters[];
   readonly #stop = new AbortController();
-  readonly #stopped = Promise.withResolvers<void>();
   #failure: unknown;
   #bytes = 0;
   #spans = 0;
@@ -125,7 +125,7 @@ class Bridge {
 
   async run(): Promise<BridgeEnd> {
     const { signal, clock } = this.#io;
-    const abort = () => this.#abort();
+    const abort = () => this.#stop.abort();
     signal.addEventListener("abort", abort, { once: true });
     if (signal.aborted) abort();
     this.#io.onStart?.(() => this.#status());
@@ -158,7 +158,7 @@ class Bridge {
   async #read(one: Settling): Promise<void> {
     // A state begins before anything is told of it: a kill then changes no instance id.
     const { lane } = one;
-    if (lane.committer !== undefined) await Promise.race([one.settle(), this.#stopped.promise]);
+    if (lane.committer !== undefined) await unlessAborted(one.settle(), this.#stop.signal);
     try {
       await lane.read(this.#stop.signal);
     } catch (error) {
@@ -259,7 +259,7 @@ class Bridge {
       room: async () => {
         const behind = room;
         room = undefined;
-        if (behind !== undefined) await Promise.race([behind, this.#stopped.promise]);
+        if (behind !== undefined) await unlessAborted(behind, this.#stop.signal);
         if (committer !== undefined) await this.#hasRoom(committer, settling);
       },
       onChunk: (bytes) => {
@@ -285,17 +285,12 @@ class Bridge {
     const mustWait = () => committer.isFull && !this.#stop.signal.aborted;
     if (mustWait()) void settling.settle();
     // A state that cannot be written is tried again at the next interval, not at once.
-    while (mustWait()) await Promise.race([settling.written, this.#stopped.promise]);
-  }
-
-  #abort(): void {
-    this.#stop.abort();
-    this.#stopped.resolve();
+    while (mustWait()) await unlessAborted(settling.written, this.#stop.signal);
   }
 
   #fail(error: unknown): void {
     this.#failure ??= error;
-    this.#abort();
+    this.#stop.abort();
   }
 
   #status(): BridgeStatus {

@@ -32,7 +32,7 @@ const all = [...src, ...others];
  * What a part of src may import, beside itself. Imports go one way (event, run, otel; source to event; the bridge
  * wires all but the program and the viewer), so that the heart can be read, tested and moved alone.
  */
-const LEAVES = ["clock", "errors", "duration", "every", "log", "version"];
+const LEAVES = ["abort", "clock", "errors", "duration", "every", "log", "version"];
 const WIRING =
   "bridge counters settling lane committer kept-state taken shard others-time status pipeline report dead-letter source-counts host identity parse-event sink sink-core otlp telemetry index schema".split(
     " ",

@@ -1,11 +1,12 @@
 import type { StreamInfo } from "@nats-io/jetstream";
 
+import { unlessAborted } from "../../abort.ts";
 import type { Clock } from "../../clock.ts";
 import { BridgeError } from "../../errors.ts";
 import type { Log } from "../../log.ts";
 import type { Delivery, LogSource, Reading } from "../source.ts";
 import { apiCode, natsReason, outsideOf, STREAM_NOT_FOUND } from "./answer.ts";
-import { Bell, unlessAborted } from "./bell.ts";
+import { Bell } from "./bell.ts";
 import {
   consumerInfo,
   makeConsumer,
