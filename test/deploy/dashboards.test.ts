@@ -78,14 +78,18 @@ describe("panels", () => {
     }
   });
 
-  test.each(PANELS)("$name says what it shows, in which unit and by which name", ({ panel }) => {
-    expect(panel.title).not.toBe("");
-    expect(panel.description).toMatch(/^[\p{Lu}\d][^]{15,}\.$/u);
-    expect(panel.fieldConfig?.defaults.unit).toMatch(/^(s|short|percentunit|bytes)$/);
-    expect(panel.targets?.length).toBeGreaterThan(0);
-    for (const { legendFormat } of panel.targets ?? []) expect(legendFormat).toMatch(/^[^_]/);
-    if (panel.type === "timeseries") expect(panel.options?.legend?.showLegend).toBe(true);
-  });
+  test.each(PANELS)(
+    "$name says what it shows, in which unit, by which name, and from where on it is bad",
+    ({ panel }) => {
+      expect(panel.title).not.toBe("");
+      expect(panel.description).toMatch(/^[\p{Lu}\d][^]{15,}\.$/u);
+      expect(panel.fieldConfig?.defaults.unit).toMatch(/^(s|short|percentunit|bytes)$/);
+      expect(panel.fieldConfig?.defaults.thresholds?.steps[0]).toMatchObject({ value: null });
+      expect(panel.targets?.length).toBeGreaterThan(0);
+      for (const { legendFormat } of panel.targets ?? []) expect(legendFormat).toMatch(/^[^_]/);
+      if (panel.type === "timeseries") expect(panel.options?.legend?.showLegend).toBe(true);
+    },
+  );
 
   test.each(PANELS)("$name has seconds and bytes where its metrics do", ({ board, panel }) => {
     const metrics = (panel.targets ?? []).flatMap(({ expr }) =>

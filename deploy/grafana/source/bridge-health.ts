@@ -286,6 +286,8 @@ function keepingUp() {
           legend: "{{source}}",
         },
       ],
+      // From there on BehestBridgeBehind looks at the lag.
+      thresholds: { base: "text", steps: [[300, "orange"]] },
     }),
     lines({
       id: 19,

@@ -40,7 +40,7 @@ export interface PanelSpec {
   /** Of 24. */
   readonly width: number;
   readonly queries: readonly Query[];
-  /** Values from which on the colour is another one; the colour means something then. */
+  /** Values from which on the colour is another one; the colour means something then. Default: no value is good or bad. */
   readonly thresholds?: Thresholds;
   readonly links?: readonly TraceSearch[];
   /** What stands there when there is nothing to show, where that is good news. */
@@ -57,6 +57,8 @@ interface Thresholds {
   readonly steps: readonly (readonly [from: number, colour: Colour])[];
 }
 
+const NEUTRAL: Thresholds = { base: "text", steps: [] };
+
 type Colour = "green" | "orange" | "red" | "blue" | "purple" | "yellow" | "text";
 
 interface Over {
@@ -68,8 +70,7 @@ interface Over {
 
 /** One number for the whole range, or for now. */
 export function figure(spec: PanelSpec): stat.PanelBuilder {
-  const { thresholds = { base: "text", steps: [] } } = spec;
-  return dressed(new stat.PanelBuilder(), { ...spec, thresholds })
+  return dressed(new stat.PanelBuilder(), spec)
     .height(4)
     .targets(spec.queries.map((query, index) => target(query, index).instant()))
     .reduceOptions(new ReduceDataOptionsBuilder().calcs(["lastNotNull"]))
@@ -164,15 +165,13 @@ function dressed<Panel extends AnyPanel>(panel: Panel, spec: PanelSpec): Panel {
   panel.span(spec.width);
   if (spec.links !== undefined) panel.dataLinks(spec.links.map(traceLink));
   if (spec.nothing !== undefined) panel.noValue(spec.nothing);
-  if (spec.thresholds !== undefined) {
-    const { base, steps } = spec.thresholds;
-    const rising = steps.map(([value, color]) => ({ value, color }));
-    panel.thresholds(
-      new ThresholdsConfigBuilder()
-        .mode(ThresholdsMode.Absolute)
-        .steps([{ value: null, color: base }, ...rising]),
-    );
-  }
+  const { base, steps } = spec.thresholds ?? NEUTRAL;
+  const rising = steps.map(([value, color]) => ({ value, color }));
+  panel.thresholds(
+    new ThresholdsConfigBuilder()
+      .mode(ThresholdsMode.Absolute)
+      .steps([{ value: null, color: base }, ...rising]),
+  );
   return panel;
 }
 
