@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const here = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
-const recordings = ["parallel-tools", "token-budget"].map((name) =>
+const recordings = ["parallel-tools", "doom-loop", "provider-error-late"].map((name) =>
   here(`test/fixtures/recordings/0.5.9/${name}.ndjson`),
 );
 

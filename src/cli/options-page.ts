@@ -4,7 +4,7 @@ import { ALL_OPTIONS, envName, GROUPS, type Option } from "../config/options.ts"
 export function configurationPage(): string {
   return `# Configuration
 
-Every option can be given on the command line, as an environment variable, or in the YAML file that
+Unless it says otherwise, an option can be given on the command line, as an environment variable, or in the YAML file that
 \`--config\` names; the first of these that says something wins. An empty variable counts as unset.
 Wrong values are all reported at once, and nothing is started (exit status 2).
 

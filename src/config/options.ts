@@ -223,7 +223,7 @@ export const OPTIONS = {
     name: "commit-interval",
     group: "Delivery",
     commands: BRIDGE,
-    help: "How often metrics take over what is counted; they never run ahead of the spans that are delivered.",
+    help: "How often what was delivered is written down and acknowledged, and metrics take over what it counted.",
     shape: "one",
     kind: duration({ min: 10, max: 60_000 }),
     default: "1s",
