@@ -35,6 +35,8 @@ export async function openHealth({ host, port }: Address, read: () => BridgeStat
     const reason = (error as NodeJS.ErrnoException).code === "EADDRINUSE" ? "is in use" : systemReason(error);
     throw new BridgeError("BEHEST_USAGE", `--health: ${host}:${port} ${reason}`, { cause: error });
   }
+  // Who asks comes again; without anybody who listens to it, it would end the process.
+  server.on("error", () => {});
   server.unref();
   const bound = server.address();
   const boundPort = typeof bound === "object" && bound !== null ? bound.port : port;

@@ -84,6 +84,8 @@ export async function listen(spec: HttpSpec, options: ServerOptions): Promise<Li
     warn("connections over HTTP are refused, because there are too many");
   });
   await bind(server, spec, host);
+  // Who could not be taken in comes again; without anybody who listens to it, it would end the process.
+  server.on("error", (error) => warn(`a connection could not be taken in: ${systemReason(error)}`));
   const bound = server;
   return {
     port: (bound.address() as AddressInfo).port,
