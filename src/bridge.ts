@@ -75,7 +75,7 @@ export interface BridgeEnd {
 
 /**
  * Runs sources into the backend until they end or are stopped: reading, committing, and the end
- * (DESIGN 7 and 8). The clock, the random numbers and the sources are arguments.
+ * (docs/delivery.md). The clock, the random numbers and the sources are arguments.
  */
 export async function runBridge(config: BridgeConfig, io: BridgeIo): Promise<BridgeEnd> {
   const bridge = new Bridge(config, io);

@@ -20,7 +20,7 @@ export interface CommitterOptions {
 }
 
 /**
- * The state of one pipeline on its way into its store (DESIGN 8): what has changed is noted at one
+ * The state of one pipeline on its way into its store (docs/delivery.md): what has changed is noted at one
  * moment and written later, when the spans of that moment are delivered. What could not be written is
  * written with what is noted next.
  */

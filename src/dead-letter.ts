@@ -127,7 +127,7 @@ export class DeadLetter {
 }
 
 /**
- * The line of DESIGN 7: text where the payload is text, base64 where it is not. It is read back by
+ * The line of docs/delivery.md, "Dead letters": text where the payload is text, base64 where it is not. It is read back by
  * `src/event/letter.ts`, and begins with `kind`, by which the splitter knows that it may be long.
  */
 function lineOf({

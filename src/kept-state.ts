@@ -68,7 +68,7 @@ function readingOf(told: readonly Told[], mode: SemconvMode): Reading {
   };
 }
 
-/** A pipeline's state as it was committed last (DESIGN 8). */
+/** A pipeline's state as it was committed last (docs/delivery.md). */
 export interface KeptState {
   readonly birth: Birth;
   readonly heart: SavedHeart;

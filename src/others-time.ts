@@ -11,7 +11,7 @@ interface Claim {
 }
 
 /**
- * What time the lines of other shards say it is, where only events say so (DESIGN 3.5): a run falls silent by
+ * What time the lines of other shards say it is, where only events say so: a run falls silent by
  * what everybody does. A line that is no event counts for nothing, so the latest of them have to be decoded, but
  * only if nothing that follows says that it is as late by itself.
  */

@@ -33,7 +33,7 @@ interface Sharing {
 type SpanOp = Extract<Op, { op: "span" }>;
 
 /**
- * One source's way through the bridge: decode, heart, counters (DESIGN 8). Synchronous; where the
+ * One source's way through the bridge: decode, heart, counters. Synchronous; where the
  * bytes come from and where the spans go is the caller's.
  */
 export class Pipeline {
@@ -59,8 +59,7 @@ export class Pipeline {
 
   /**
    * An event as the JSON text `buffer[start, end)`. `delivery` has its source time and what stands
-   * outside of it; without a time the newest timestamp so far is the source time (files and stdin,
-   * DESIGN 3.5). Gives back what it was; undefined when it is another shard's.
+   * outside of it; without a time the newest timestamp so far is the source time (files and stdin). Gives back what it was; undefined when it is another shard's.
    */
   line(
     buffer: Buffer,

@@ -31,7 +31,7 @@ export interface SettlingOptions {
 const CONFIRM_MS = 5_000;
 
 /**
- * What one lane took, counted and handed on, settled from time to time (DESIGN 8): once every span of it is
+ * What one lane took, counted and handed on, settled from time to time (docs/delivery.md): once every span of it is
  * decided and the state is written it is acknowledged, and told to the metrics, which so run ahead of
  * neither. Lanes do not wait for each other.
  */

@@ -59,7 +59,7 @@ export interface Sink {
   /**
    * A context whose active span is the run's, or that of one of its tool calls or model calls,
    * before that span exists: spans that a host starts in it nest there. On a host's own SDK that holds
-   * with `behestIdGenerator` installed; the ids are those of DESIGN 4.
+   * with `behestIdGenerator` installed; the ids are those of docs/identity.md.
    */
   contextOf(runId: string, target?: TraceparentTarget): Context;
   /** What became of all events so far. */

@@ -19,9 +19,9 @@ const SCOPE = { name: "behest-otel", version: VERSION };
 
 /**
  * A sink on a host's own OpenTelemetry SDK: its processors, samplers, views and exporters apply
- * (DESIGN 8, the API way). Needs nothing but `@opentelemetry/api`.
+ * (docs/library.md). Needs nothing but `@opentelemetry/api`.
  *
- * With `behestIdGenerator` installed in that SDK the ids are those of DESIGN 4. Where no SDK is
+ * With `behestIdGenerator` installed in that SDK the ids are those of docs/identity.md. Where no SDK is
  * registered the sink counts, and nothing leaves the process.
  */
 export function createSink(given: SinkOptions = {}): Sink {

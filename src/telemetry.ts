@@ -16,7 +16,7 @@ export interface TelemetryOptions {
 
 /**
  * Sets `@opentelemetry/sdk-node` up from the `OTEL_*` variables, for hosts that have no SDK, and
- * registers it globally: call it before `createSink()`. Span ids are those of DESIGN 4, and spans
+ * registers it globally: call it before `createSink()`. Span ids are those of docs/identity.md, and spans
  * wait for a slow backend and are sent again, instead of being dropped.
  *
  * Needs the package `@opentelemetry/sdk-node` (3.x line) beside this one; rejects when it is missing,

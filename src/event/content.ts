@@ -7,7 +7,7 @@ import { redactErrorMessage, redactJson, redactText } from "./redact.ts";
 import type { Redaction } from "./redact.ts";
 
 /**
- * What may be kept of what models and tools said: DESIGN 6. Behind the decoder nothing else holds any of it.
+ * What may be kept of what models and tools said: docs/input.md, "Content". Behind the decoder nothing else holds any of it.
  */
 export interface ContentPolicy {
   readonly content: "off" | "span";

@@ -44,7 +44,7 @@ export function lineLimit(buffer: Buffer, start: number, end: number, maxLineByt
 }
 
 /**
- * Reads an object in which no event was found as a dead letter (DESIGN 7; `src/dead-letter.ts` writes them);
+ * Reads an object in which no event was found as a dead letter (docs/delivery.md; `src/dead-letter.ts` writes them);
  * undefined when it is none. Of its fields only `kind` and `payload` (or `payload_base64`) have to be there;
  * whoever mends it may write the event itself as `payload`. `start` is where the object's text begins.
  */

@@ -59,7 +59,7 @@ export function fromMillis(millis: number): Time {
   return [seconds, Math.round((millis - seconds * 1000) * 1_000_000)];
 }
 
-/** Decimal Unix time in nanoseconds: the segment text of DESIGN's span identity. */
+/** Decimal Unix time in nanoseconds: the segment text of docs/identity.md. */
 export function nanosText(time: Time): string {
   return time[0] === 0 ? String(time[1]) : `${time[0]}${String(time[1]).padStart(9, "0")}`;
 }

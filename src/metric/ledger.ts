@@ -32,7 +32,7 @@ interface SourceCounts {
 export type OnRecord = NonNullable<LedgerOptions["onRecord"]>;
 
 /**
- * The metrics of one source, counted in plain maps from what the heart says (DESIGN 5). Pure: it has
+ * The metrics of one source, counted in plain maps from what the heart says (docs/metrics.md). Pure: it has
  * no clock and knows no SDK. Counts and histograms are part of the state and go on after a restart;
  * gauges that are set are not.
  */

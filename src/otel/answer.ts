@@ -50,7 +50,7 @@ export type DecodeResponse = (body: Uint8Array) => ExportResponse;
 const MAX_RETRY_AFTER_MS = 3_600_000;
 const MAX_MESSAGE_CHARACTERS = 1_000;
 
-/** Sorts an HTTP answer by OTLP 1.x "OTLP/HTTP Response" and DESIGN 8; `nowMs` is for a Retry-After with a date. */
+/** Sorts an HTTP answer by OTLP 1.x "OTLP/HTTP Response" and docs/backends.md; `nowMs` is for a Retry-After with a date. */
 export function answerOfHttp(reply: HttpReply, decode: Decoders, nowMs: number): Answer {
   const { status } = reply;
   const cause = `http ${status}`;
@@ -129,7 +129,7 @@ export interface GrpcFailure {
   readonly details: Uint8Array | undefined;
 }
 
-/** Sorts a gRPC status other than OK by OTLP 1.x "OTLP/gRPC Response" and DESIGN 8. */
+/** Sorts a gRPC status other than OK by OTLP 1.x "OTLP/gRPC Response" and docs/backends.md. */
 export function answerOfGrpc({ code, message: text, details }: GrpcFailure): Answer {
   const name = GRPC_CODES[code] ?? "UNKNOWN";
   const cause = `grpc ${name}`;

@@ -2,7 +2,7 @@ import { randomFillSync } from "node:crypto";
 
 /**
  * An OpenTelemetry IdGenerator for a host's own SDK: spans that come from a sink get the ids of
- * DESIGN 4, all others random ones.
+ * docs/identity.md, all others random ones.
  *
  * `startSpan` asks for both ids synchronously, so the next ids are set for the length of one call.
  */

@@ -36,7 +36,7 @@ export interface Counting {
 const SCOPE = { name: "behest-otel", version: VERSION };
 
 /**
- * The exporter way out (DESIGN 8): finished spans, notices and counters in the form of OTLP, handed
+ * The exporter way out: finished spans, notices and counters in the form of OTLP, handed
  * to bounded exports whose backend's answer is the only proof of delivery.
  */
 export class Outlet {

@@ -27,7 +27,7 @@ interface OpenRun {
 }
 
 /**
- * The API way out (DESIGN 8): finished spans through a host's own tracer, so that its processors,
+ * The API way out: finished spans through a host's own tracer, so that its processors,
  * samplers and limits apply.
  *
  * A run's own span ends last but is the parent of the others, so it is started when its first child

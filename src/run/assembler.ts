@@ -23,7 +23,7 @@ import { takeChunk, transition } from "./transition.ts";
 
 /**
  * The heart: events in, ops out. Synchronous, without clock or I/O; what it does is a function of
- * the events and of source time (DESIGN 3.5), and its state is plain data (`saved.ts`).
+ * the events and of source time, and its state is plain data (`saved.ts`).
  *
  * Every accepted event ends in exactly one `used` or `dropped` op, at once or when its wait in the
  * reorder window is over. Nothing it is given makes it throw: a fault of ours closes the one run.

@@ -4,7 +4,7 @@ import type { Waiting } from "./order.ts";
 import { append, NONE } from "./short-list.ts";
 
 /**
- * The hashes by which the events of one run are known again (DESIGN 3.5).
+ * The hashes by which the events of one run are known again.
  *
  * Numbers below 2^53 in plain arrays take eight bytes each. Deltas are most of all events, so they
  * are remembered only until a model call has begun after the one after theirs; older ones are told by

@@ -48,5 +48,5 @@ export const HEART_DEFAULTS: HeartOptions = {
   providers: new Map(),
 };
 
-/** How long events of brokers and of HTTP wait for others that belong before them (DESIGN 3.5). */
+/** How long events of brokers and of HTTP wait for others that belong before them. */
 export const DEFAULT_REORDER_MS = 2_000;

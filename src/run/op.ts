@@ -48,7 +48,7 @@ export type Ending =
 /** What every span of one segment of a run shares. */
 export interface RunFacts {
   readonly runId: string;
-  /** Empty for a segment that began with its RunStarted, else decimal nanoseconds (DESIGN 4). */
+  /** Empty for a segment that began with its RunStarted, else decimal nanoseconds (docs/identity.md). */
   readonly segment: string;
   readonly agent: string | undefined;
   readonly sessionId: string | undefined;

@@ -1,7 +1,7 @@
 import type { Event, EventType } from "../event/event.ts";
 import { compareTimes, type Time } from "../event/time.ts";
 
-/** Place of a type in a run, for events of one timestamp; terminal events last (DESIGN 3.5). */
+/** Place of a type in a run, for events of one timestamp; terminal events last. */
 const RANK: Readonly<Record<EventType, number>> = {
   RunStarted: 0,
   ContextBuilt: 1,

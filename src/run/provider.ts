@@ -51,7 +51,7 @@ const ANTHROPIC: Provider = { name: "anthropic", inputExcludesCache: true };
 
 /**
  * The provider behind an id of the application: the given map first, then well-known ids, then the
- * model's prefix; what stays unknown passes in lower case (DESIGN 3.2).
+ * model's prefix; what stays unknown passes in lower case.
  */
 export function providerOf(id: string, model: string, given: ProviderMap): Provider {
   const lower = id.toLowerCase();

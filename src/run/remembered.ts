@@ -3,7 +3,7 @@ import type { RunRecord } from "./state.ts";
 
 type Limits = Pick<HeartOptions, "rememberMs" | "maxRememberedRuns" | "reorderWindowMs">;
 
-/** Closed runs, in order of closing, each for `rememberMs` of source time (DESIGN 3.4). */
+/** Closed runs, in order of closing, each for `rememberMs` of source time. */
 export class Remembered {
   readonly #limits: Limits;
   readonly #runs = new Map<string, RunRecord>();

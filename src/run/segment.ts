@@ -8,7 +8,7 @@ import { lateFinish } from "./tool.ts";
 import { lateUsage } from "./usage.ts";
 import { NONE } from "./short-list.ts";
 
-/** A run, or its next part, begins with this event (DESIGN 3.4 and 4). */
+/** A run, or its next part, begins with this event (docs/identity.md). */
 export function openSegment(record: RunRecord, event: Event, agentName: string | undefined): Segment {
   const { closed } = record;
   const { around } = event;

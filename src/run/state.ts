@@ -37,7 +37,7 @@ export interface RunRecord {
   deadlineMs: number;
 }
 
-/** A segment of a run that is still open (DESIGN 3.4). */
+/** A segment of a run that is still open. */
 export interface Segment {
   facts: RunFacts;
   /** No span has left yet, so a late RunStarted may still name the segment. */
@@ -149,7 +149,7 @@ export interface ModelCall extends Beginning {
   text: string | undefined;
 }
 
-/** What ended a model call (DESIGN 3.1), and when. */
+/** What ended a model call, and when. */
 export interface CallEnd {
   readonly at: Time;
   readonly by: "usage" | "message" | "tool" | "next" | "completed" | "stopped";

@@ -93,7 +93,7 @@ export function toolSpan(run: RunFacts, execution: Execution, end: Time, incompl
 
 /**
  * A finish whose run is closed: a span clamped to the run, when its execution has none yet.
- * Undefined when it has one (DESIGN 3.1, "handed out once").
+ * Undefined when it has one, for a span is handed out once.
  */
 export function lateFinish(
   record: RunRecord,

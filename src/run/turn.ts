@@ -51,7 +51,7 @@ export function closeTurn(
   }
 }
 
-/** What became of a failed or cancelled run's open parts (DESIGN 3.3). */
+/** What became of a failed or cancelled run's open parts. */
 export function failureOfOpen(ending: Ending): Failure | undefined {
   switch (ending.outcome) {
     case "failed":

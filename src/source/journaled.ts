@@ -43,7 +43,7 @@ export interface JournaledOptions {
 }
 
 /**
- * What flows in goes to a journal in the state directory first, and is read from there like any log (DESIGN 8);
+ * What flows in goes to a journal in the state directory first, and is read from there like any log (docs/delivery.md);
  * the state of the reading is beside it. To be opened in this order: the source is prepared, the store, the source.
  */
 export function journaledInput(

@@ -13,7 +13,7 @@ export interface Source {
   readonly keepsOrder: boolean;
   /**
    * Every delivery has its append time, and source time goes on only as deliveries and `caught_up` say.
-   * Of a source that is not timed the newest event says what time it is (DESIGN 3.5).
+   * Of a source that is not timed the newest event says what time it is.
    */
   readonly timed: boolean;
   /**

@@ -1,6 +1,6 @@
 /**
  * Where a pipeline's state is kept between the lives of the process: records by key, of which a commit
- * changes some, all or nothing (DESIGN 8). One process writes at a time: the newest one that opened it.
+ * changes some, all or nothing (docs/delivery.md). One process writes at a time: the newest one that opened it.
  *
  * The order of calls is `open`, any number of `commit` one after another, `close`.
  */

@@ -4,7 +4,7 @@ import type { Notice, RunFacts, RunSpan, ToolSpan, ModelSpan } from "../run/op.t
 import { rfc3339 } from "./amount.ts";
 import type { ChildSpan, LeftOut, OpenedChild, OpenTree, Shown } from "./store.ts";
 
-/** How spans are named in traces (DESIGN 4); an argument, since it needs a hash function. */
+/** How spans are named in traces (docs/identity.md); an argument, since it needs a hash function. */
 export interface SpanIds {
   /** 32 hex digits. */
   traceId(run: RunFacts): string;

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 
 /**
- * What a recording says, worked out from its JSON and the words of DESIGN 3 to 5 alone: nothing of
+ * What a recording says, worked out from its JSON and the rules of docs/spans.md, docs/identity.md and docs/metrics.md alone: nothing of
  * the program is used here, so that both can only agree by being right.
  *
  * It knows the forms that the stock runtime sends: events of a run in order, no duplicates, no
@@ -163,7 +163,7 @@ class Run {
     return spans;
   }
 
-  /** DESIGN 3.1, inferred tools, and decision 003 for calls that were only announced. */
+  /** docs/spans.md, inferred tools, and decision 003 for calls that were only announced. */
   #toolsOf({ rest }: Call): readonly { id: string; name: string; start: bigint; end: bigint }[] {
     const calls = new Map<string, string>();
     for (const { type, payload } of rest) {
@@ -202,7 +202,7 @@ const ENDS = [
 ];
 const CHUNKS = ["TextDelta", "ToolCallStarted", "ToolCallDelta"];
 
-/** DESIGN 3.1: the earliest of what ends a call, but never before its last output. */
+/** The earliest of what ends a call, but never before its last output. */
 function endOf({ rest }: Call, otherwise: bigint): bigint {
   const end = rest.find(({ type }) => ENDS.includes(type))?.time ?? otherwise;
   const output =
@@ -226,7 +226,7 @@ interface Usage {
   readonly cache_write: number | undefined;
 }
 
-/** DESIGN 3.2: input includes what was cached, which Anthropic leaves out of it. */
+/** Input includes what was cached, which Anthropic leaves out of it. */
 function usageOf({ told, rest }: Call): Usage | undefined {
   const recorded = rest.find(({ type }) => type === "UsageRecorded")?.payload["usage"] as Counts | undefined;
   if (recorded === undefined) return undefined;
@@ -255,7 +255,7 @@ function withLength(span: TrueSpan): TrueSpan {
   return span.start === span.end ? { ...span, start: String(BigInt(span.start) - 1n) } : span;
 }
 
-/** DESIGN 4. */
+/** docs/identity.md. */
 export function spanIdOf(
   runId: string,
   segment: string,

@@ -13,7 +13,7 @@ import { blankTool, executionsOf, toolsOf } from "./reference-tools.ts";
 import { modelsOf, of, providerName, sum, turnsOf } from "./reference-turns.ts";
 
 /**
- * What an undisturbed run must give, worked out from DESIGN 3 over the whole list of its events at
+ * What an undisturbed run must give, worked out from the rules of docs/spans.md over the whole list of its events at
  * once, where the heart works event by event. Knows nothing of duplicates, order, limits or faults.
  */
 export interface Expected {

@@ -16,7 +16,7 @@ import { DAY, HOUR, MINUTE } from "./story.ts";
 import { disturb, type Delivery } from "./weather.ts";
 import { tellRun, type ToldRun } from "./world.ts";
 
-test("runs that only order within the window and duplicates disturb are what DESIGN says", () => {
+test("runs that only order within the window and duplicates disturb are what the reference says", () => {
   const seen = { runs: 0, segments: 0, late: 0 };
   const trials = forAWhile((random) => {
     const windowMs = random.pick([0, 1, 50, 2_000]);

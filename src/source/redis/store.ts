@@ -32,7 +32,7 @@ const MAX_TRIES = 10;
 
 /**
  * The state as a hash in the Redis that has the stream, a field per record, so that it is written and
- * the entries are acknowledged in one transaction: both or none (DESIGN 8).
+ * the entries are acknowledged in one transaction: both or none (docs/delivery.md).
  */
 export class RedisStateStore implements StateStore {
   readonly name: string;
