@@ -117,7 +117,7 @@ function misplaced(command: Command, args: Scanned["args"]): string[] {
 
 function operandProblems(command: Command, operands: readonly string[]): string[] {
   const { minOperands, maxOperands, operands: expected } = COMMAND_TEXTS[command];
-  if (operands.length < minOperands) return [`${command}: ${expected} is missing`];
+  if (operands.length < minOperands) return [`${expected} is missing`];
   const extra = operands.slice(maxOperands);
   if (extra.length === 0) return [];
   const instead = command === "run" ? `; did you mean --from ${extra[0]}?` : "";

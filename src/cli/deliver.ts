@@ -16,7 +16,7 @@ import { writeOut, type ExitStatus, type Io } from "./io.ts";
 import type { ProgressLine } from "./progress.ts";
 import { decoderOptions, heartOptions } from "./wiring.ts";
 
-export interface Delivery {
+export interface Deliverable {
   readonly config: Config<"run"> | Config<"replay">;
   readonly inputs: readonly Unopened[];
   readonly shard?: Shard | undefined;
@@ -28,8 +28,8 @@ const UNSENT = { phase: "idle", forSeconds: 0, target: undefined } as const;
 const STARTING: BridgeStatus["signals"] = { traces: UNSENT, metrics: UNSENT, logs: UNSENT };
 
 /** What `run` and `replay` share: from sources to the backend, the report, and the exit status. */
-export async function deliver(delivery: Delivery, io: Io): Promise<ExitStatus> {
-  const { config, inputs, shard, exports, progress } = delivery;
+export async function deliver(what: Deliverable, io: Io): Promise<ExitStatus> {
+  const { config, inputs, shard, exports, progress } = what;
   const { log, signal, stdout } = io;
   const deadLetter =
     config.deadLetter === undefined ? undefined : await openDeadLetter(config.deadLetter, log);

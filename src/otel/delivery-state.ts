@@ -116,7 +116,9 @@ export class DeliveryState {
 
   lost(reason: string, count: number, message: string): void {
     if (!this.#isDue(`lost ${reason}`)) return;
-    this.#log.error(`Some ${this.#signal} were given up`, this.#facts({ reason, count, message }));
+    // What is kept in a state comes again; whoever reads that some are gone would look for them in vain.
+    const what = reason === "undelivered" ? "could not be delivered before the end" : "were given up";
+    this.#log.error(`Some ${this.#signal} ${what}`, this.#facts({ reason, count, message }));
   }
 
   /** Returns the phase before; `off` is never left. */

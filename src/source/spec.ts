@@ -26,6 +26,8 @@ export const SOURCE_FORMS =
   "nats://HOST?stream=NAME";
 
 const URL_SCHEME = /^([a-z][a-z0-9+.-]*):\/\//i;
+/** Nobody means a file by that; who does writes `./` before it. */
+const HALF_URL = /^(https?|rediss?|nats|tls):(?!\/\/)/i;
 
 /** Reads `-` or a path; undefined for nothing and for a URL. */
 export function parseRecordingSpec(text: string): RecordingSpec | undefined {
@@ -49,6 +51,8 @@ export function sourceFault(text: string): string | undefined {
 }
 
 function parseUrl(text: string): Exclude<SourceSpec, RecordingSpec> | string | undefined {
+  const [half] = HALF_URL.exec(text) ?? [];
+  if (half !== undefined) return `is no URL; expected ${half.toLowerCase()}//HOST`;
   const [, scheme = ""] = URL_SCHEME.exec(text) ?? [];
   switch (scheme.toLowerCase()) {
     case "http":

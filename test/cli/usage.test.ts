@@ -140,7 +140,7 @@ const refused: readonly (Call & { readonly says: string })[] = [
   },
   {
     args: ["replay"],
-    says: "behest-otel replay: replay: FILE... is missing\nTry: behest-otel replay --help\n",
+    says: "behest-otel replay: FILE... is missing\nTry: behest-otel replay --help\n",
   },
   {
     args: ["replay", "/", "/nowhere", "nats://x", "-", "-"],
@@ -245,7 +245,7 @@ const refused: readonly (Call & { readonly says: string })[] = [
     args: ["state"],
     says:
       "behest-otel state: 2 problems, nothing was started\n" +
-      "  state: inspect|reset is missing\n" +
+      "  inspect|reset is missing\n" +
       "  --state-dir: is missing; expected the directory of a state\n" +
       "Try: behest-otel state --help\n",
   },

@@ -82,6 +82,15 @@ describe("a URL to listen on", () => {
     for (const text of ["-", "a.ndjson", "http", "ftp://x:1"]) expect(sourceFault(text)).toBeUndefined();
     expect(parseSourceSpec("ftp://x:1")).toBeUndefined();
   });
+
+  test.each(["redis:/x", "redis:x", "NATS:/x", "https:x", "tls:/x"])("is told of half a URL: %s", (text) => {
+    const [scheme] = text.toLowerCase().split(":");
+    expect([parseSourceSpec(text), sourceFault(text)]).toEqual([
+      undefined,
+      `is no URL; expected ${scheme}://HOST`,
+    ]);
+    expect(parseSourceSpec(`./${text}`)).toEqual({ kind: "file", path: `./${text}` });
+  });
 });
 
 describe("only this machine reaches", () => {
