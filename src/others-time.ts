@@ -1,7 +1,8 @@
 import type { Decoder } from "./event/decode.ts";
+import { MAX_RUN_LINE_BYTES } from "./event/run-line.ts";
 
-/** Bytes of lines that are held back. */
-const MAX_HELD_BYTES = 65_536;
+/** Bytes of lines that are held back: any line has room where no other is. */
+const MAX_HELD_BYTES = MAX_RUN_LINE_BYTES;
 
 /** A line that says it is so late, within the bytes that are held back. */
 interface Claim {

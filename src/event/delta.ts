@@ -1,4 +1,5 @@
 import type { ContentPolicy } from "./content.ts";
+import { EMITTED_AT, ENVELOPE_HEAD, EVENT, NULL, RUN_ID, SEQ, SESSION_ID } from "./envelope.ts";
 import type { Around, Event } from "./event.ts";
 import { hashBytes, hashText } from "./hash.ts";
 import { literal, matches } from "./literal.ts";
@@ -186,18 +187,11 @@ const ZERO = 0x30;
 /** The long way takes it for no id. */
 const NIL_EVENT_ID = hashText(NIL_UUID);
 
-const ENVELOPE_HEAD = literal('{"event_id":"');
 const TEXT_HEAD = literal('"TextDelta":{"run_id":"');
 const TOOL_HEAD = literal('"ToolCallDelta":{"run_id":"');
 const CALL_ID = literal('","call_id":"');
 const DELTA = literal('","delta":"');
 const TIMESTAMP = literal('","timestamp":"');
-const SEQ = literal('","seq":');
-const RUN_ID = literal(',"run_id":"');
-const SESSION_ID = literal('","session_id":');
-const NULL = literal("null");
-const EVENT = literal(',"event":{');
-const EMITTED_AT = literal('},"emitted_at":"');
 const LONGEST_EMITTED_AT = 40;
 
 /** All that is read without looking whether the line goes that far lies within this length. */

@@ -1,3 +1,4 @@
+import { EMITTED_AT, ENVELOPE_HEAD, EVENT, NULL, RUN_ID, SEQ, SESSION_ID } from "./envelope.ts";
 import { EVENT_TYPES } from "./event.ts";
 import { MemberReader } from "./json-members.ts";
 import { literal, matches, type Literal } from "./literal.ts";
@@ -7,7 +8,7 @@ import type { TimestampReader } from "./timestamp.ts";
 import { UUID_LENGTH } from "./uuid.ts";
 
 /** A longer line is unusual, and left to the decoder, whose own limit is above this. */
-const MAX_BYTES = 65_536;
+export const MAX_RUN_LINE_BYTES = 65_536;
 
 /**
  * Finds the run that a line is of in its bytes, without decoding it. Of deltas it says nothing (`delta.ts` does).
@@ -34,7 +35,7 @@ export class RunLine {
    */
   find(view: DataView, start: number, end: number): number {
     const length = end - start;
-    if (length < SHORTEST.length || length > MAX_BYTES) return -1;
+    if (length < SHORTEST.length || length > MAX_RUN_LINE_BYTES) return -1;
     this.#view = view;
     this.#end = end;
     this.#isEnveloped = matches(view, start, ENVELOPE_HEAD);
@@ -121,14 +122,6 @@ const OPENING_BRACE = 0x7b;
 const CLOSING_BRACE = 0x7d;
 /** A number of so many digits is a whole one below 2^53, or none that counts. */
 const MAX_DIGITS = 15;
-
-const ENVELOPE_HEAD = literal('{"event_id":"');
-const SEQ = literal('","seq":');
-const RUN_ID = literal(',"run_id":"');
-const SESSION_ID = literal('","session_id":');
-const NULL = literal("null");
-const EVENT = literal(',"event":{');
-const EMITTED_AT = literal('},"emitted_at":"');
 
 const headTexts = EVENT_TYPES.filter((type) => type !== "TextDelta" && type !== "ToolCallDelta").map(
   (type) => `"${type}":{"run_id":"`,

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
 import { idsOf, inputOf as natsOf, NatsServer, STREAM, SUBJECT } from "./nats-server.ts";
-import { inputOf as redisOf, RedisServer, STREAM as KEY } from "./redis-server.ts";
+import { inputOf as redisOf, STREAM as KEY } from "./redis-server.ts";
+import { server as redis } from "./one-redis.ts";
 
 // What a source finds out before a state is taken over, and that it changes nothing for who reads there.
 
@@ -105,49 +106,38 @@ describe("NATS JetStream", () => {
 });
 
 describe("Redis", () => {
-  let server: RedisServer;
-  beforeAll(async () => {
-    server = await RedisServer.start();
-  });
-  afterAll(async () => {
-    await server[Symbol.asyncDispose]();
-  });
-  beforeEach(async () => {
-    await server.ask("FLUSHALL");
-  });
-
-  const prepare = async (place: number | string = server.port) => {
+  const prepare = async (place: number | string = redis.port) => {
     await using life = redisOf(place);
     await life.source.prepare();
   };
-  const groups = async () => JSON.stringify(await server.ask("XINFO", "GROUPS", KEY));
+  const groups = async () => JSON.stringify(await redis.ask("XINFO", "GROUPS", KEY));
 
   test("makes no stream, no group and no consumer", async () => {
     await prepare();
-    expect(await server.ask("KEYS", "*")).toEqual([]);
-    await server.append(1);
+    expect(await redis.ask("KEYS", "*")).toEqual([]);
+    await redis.append(1);
     await prepare();
-    expect(await server.ask("XINFO", "GROUPS", KEY)).toEqual([]);
-    await server.ask("XGROUP", "CREATE", KEY, "behest-otel", "0");
+    expect(await redis.ask("XINFO", "GROUPS", KEY)).toEqual([]);
+    await redis.ask("XGROUP", "CREATE", KEY, "behest-otel", "0");
     await prepare();
-    expect(await server.ask("XINFO", "CONSUMERS", KEY, "behest-otel")).toEqual([]);
+    expect(await redis.ask("XINFO", "CONSUMERS", KEY, "behest-otel")).toEqual([]);
   });
 
   test("takes nothing from the process that runs", async () => {
-    await using life = await redisOf(server.port).open();
-    const ids = await server.append(3);
+    await using life = await redisOf(redis.port).open();
+    const ids = await redis.append(3);
     await life.take(3);
     const before = await groups();
     await prepare();
     expect(await groups()).toBe(before);
     await life.commit({}, ids);
-    await server.append(1);
+    await redis.append(1);
     expect(await life.take(1)).toHaveLength(1);
     expect(life.said.lines).toEqual([]);
   });
 
   test("finds out that the key is no stream", async () => {
-    await server.ask("SET", KEY, "text");
+    await redis.ask("SET", KEY, "text");
     await expect(prepare()).rejects.toMatchObject({
       code: "BEHEST_SOURCE_OPEN",
       message: expect.stringContaining(`the key ${KEY} is no stream: WRONGTYPE`),
@@ -155,24 +145,24 @@ describe("Redis", () => {
   });
 
   test("finds out that the server is a replica, whose master is away", async () => {
-    await server.append(1);
-    await server.ask("REPLICAOF", "127.0.0.1", "1");
+    await redis.append(1);
+    await redis.ask("REPLICAOF", "127.0.0.1", "1");
     try {
       await expect(prepare()).rejects.toMatchObject({
         code: "BEHEST_SOURCE_OPEN",
         message: expect.stringContaining("READONLY"),
       });
     } finally {
-      await server.ask("REPLICAOF", "NO", "ONE");
+      await redis.ask("REPLICAOF", "NO", "ONE");
     }
   });
 
   test("finds out that the user may not read, is not known, or that nobody is there", async () => {
     const unprivileged = ["~*", "+@all", "-xreadgroup"];
-    await server.ask("ACL", "SETUSER", "few", "on", `>${SECRET}`, ...unprivileged);
+    await redis.ask("ACL", "SETUSER", "few", "on", `>${SECRET}`, ...unprivileged);
     for (const [place, message] of [
-      [`few:${SECRET}@127.0.0.1:${server.port}`, "NOPERM"],
-      [`nobody:${SECRET}@127.0.0.1:${server.port}`, "WRONGPASS"],
+      [`few:${SECRET}@127.0.0.1:${redis.port}`, "NOPERM"],
+      [`nobody:${SECRET}@127.0.0.1:${redis.port}`, "WRONGPASS"],
       ["127.0.0.1:1", "nothing listens there"],
     ] as const) {
       const failure: unknown = await prepare(place).catch((error: unknown) => error);

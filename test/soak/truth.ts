@@ -2,17 +2,11 @@ import { Decoder } from "../../src/event/decode.ts";
 import type { Event } from "../../src/event/event.ts";
 import { isAfter, nanosText } from "../../src/event/time.ts";
 import type { FinishedSpan } from "../../src/run/op.ts";
-import { spanIdOf } from "../bridge/raw-truth.ts";
+import { spanIdOf, type TrueSpan } from "../bridge/raw-truth.ts";
 import { referenceOf, type Silences } from "../run/reference.ts";
 
 /** What has to be seen of a span. */
-export interface Outline {
-  readonly traceId: string;
-  readonly spanId: string;
-  readonly parentSpanId: string;
-  readonly name: string;
-  readonly start: string;
-  readonly end: string;
+export interface Outline extends TrueSpan {
   /** Of a run: `behest.run.outcome`. */
   readonly outcome: string | undefined;
 }

@@ -1,5 +1,5 @@
 import { describe, expect } from "vitest";
-import { idsOf, refusalOf, shown, textsOf, type LogBegun, type Make } from "./contract-life.ts";
+import { idsOf, refusalOf, shown, textsOf, type LogBegun, type Make, type Stage } from "./contract-life.ts";
 import { BESIDE, describeSource, factsOf, LINES, type Fact, type Traits } from "./contract.ts";
 import { event } from "./http/served.ts";
 
@@ -137,41 +137,40 @@ function positions(fact: Fact<LogBegun>, { whenRead }: LogTraits): void {
   });
 }
 
-function newer(fact: Fact<LogBegun>, { whenRead }: LogTraits): void {
-  fact(
-    "lets no process commit that was replaced, and acknowledges nothing for it",
-    async ({ begin, place }) => {
-      const older = await begin().open();
-      await place.append(FIVE);
-      const read = [...(await older.takeAll(5))];
-      await older.use(
-        read,
-        read.filter((_, at) => at !== 1),
-      );
-      const newest = await begin().open();
-      const position = older.log.positionOf(read.at(-1)!.id, []);
-      for (let round = 0; round < 2; round += 1) {
-        await expect(older.commit(position, idsOf(read))).rejects.toMatchObject({
-          code: "BEHEST_STATE_REPLACED",
-        });
-      }
-      await older.end();
-      const rest = await newest.takeAll();
-      expect(shown(rest)).toEqual(shown(read.filter((_, at) => at !== 1)));
-      await newest.use(rest);
-      await newest.end();
-      expect(await (await begin().open()).takeAll()).toEqual([]);
-    },
+/** A life that read five and used one of them. */
+async function usedOne({ begin, place }: Stage<LogBegun>) {
+  const older = await begin().open();
+  await place.append(FIVE);
+  const read = [...(await older.takeAll(5))];
+  await older.use(
+    read,
+    read.filter((_, at) => at !== 1),
   );
+  return { older, read };
+}
 
-  fact("takes nothing over before its state is opened", async ({ begin, place }) => {
-    const older = await begin().open();
-    await place.append(FIVE);
-    const read = [...(await older.takeAll(5))];
-    await older.use(
-      read,
-      read.filter((_, at) => at !== 1),
-    );
+function newer(fact: Fact<LogBegun>, { whenRead }: LogTraits): void {
+  fact("lets no process commit that was replaced, and acknowledges nothing for it", async (stage) => {
+    const { begin } = stage;
+    const { older, read } = await usedOne(stage);
+    const newest = await begin().open();
+    const position = older.log.positionOf(read.at(-1)!.id, []);
+    for (let round = 0; round < 2; round += 1) {
+      await expect(older.commit(position, idsOf(read))).rejects.toMatchObject({
+        code: "BEHEST_STATE_REPLACED",
+      });
+    }
+    await older.end();
+    const rest = await newest.takeAll();
+    expect(shown(rest)).toEqual(shown(read.filter((_, at) => at !== 1)));
+    await newest.use(rest);
+    await newest.end();
+    expect(await (await begin().open()).takeAll()).toEqual([]);
+  });
+
+  fact("takes nothing over before its state is opened", async (stage) => {
+    const { begin, place } = stage;
+    const { older, read } = await usedOne(stage);
     const next = begin();
     await next.prepare();
     expect(await next.store.peek("position")).toBeDefined();
