@@ -262,7 +262,9 @@ test("when the backend is gone at the end, what it did not take is counted when 
     failed: { undelivered: 5 },
   });
   expect(exports.lost).toMatchObject([{ reason: "undelivered", count: 5 }]);
-  expect(exports.logged.at(-1)).toMatch(/^ERROR .*could not be delivered before the end.*reason=undelivered count=5/);
+  expect(exports.logged.at(-1)).toMatch(
+    /^ERROR .*could not be delivered before the end.*reason=undelivered count=5/,
+  );
 });
 
 describe("metrics beside traces", () => {
