@@ -4,7 +4,7 @@ import { cpus } from "node:os";
 export interface Ratio {
   readonly baseline: number;
   readonly ours: number;
-  /** ours / baseline. */
+  /** ours / baseline: the median of that of each turn, as a machine that others use is slow for seconds on end. */
   readonly ratio: number;
 }
 
@@ -21,8 +21,16 @@ export async function compare(
     results[0].push(turn[0]);
     results[1].push(turn[1]);
   }
-  const [a, b] = [median(results[0]), median(results[1])];
-  return { baseline: a, ours: b, ratio: b / a };
+  return {
+    baseline: median(results[0]),
+    ours: median(results[1]),
+    ratio: medianRatio(results[1], results[0]),
+  };
+}
+
+/** The median of how much each of `values` is of the one of its turn in `baselines`. */
+export function medianRatio(values: readonly number[], baselines: readonly number[]): number {
+  return median(values.map((value, turn) => value / (baselines[turn] ?? Number.NaN)));
 }
 
 /** CPU of this process, user and system, in milliseconds. */

@@ -4,10 +4,9 @@
  *
  *   node bench/replay.ts [runs]
  */
+import { fork } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -18,9 +17,9 @@ import { readEnvironment } from "../src/otel/environment.ts";
 import { HEART_DEFAULTS } from "../src/run/limits.ts";
 import { fileSource } from "../src/source/file.ts";
 import { compare, tell } from "./measure.ts";
-import { runIdOf, standardRun } from "./standard-run.ts";
+import { MANY_DELTAS, runIdOf, standardRun } from "./standard-run.ts";
 
-const runs = Number(process.argv[2] ?? 1_000);
+const runs = Number(process.argv[2] ?? 2_000);
 const directory = mkdtempSync(join(tmpdir(), "behest-otel-bench-"));
 const file = join(directory, "events.ndjson");
 
@@ -28,22 +27,17 @@ const lines: string[] = [];
 // Many runs side by side, as a broker or a log would have them.
 for (let first = 0; first < runs; first += 50) {
   const side = Array.from({ length: 50 }, (_, n) =>
-    standardRun(runIdOf(first + n), 1_800_000_000_000 + first * 10),
+    standardRun(runIdOf(first + n), 1_800_000_000_000 + first * 10, MANY_DELTAS),
   );
-  for (let at = 0; at < 206; at++) for (const run of side) if (run[at]) lines.push(JSON.stringify(run[at]));
+  for (const [at] of side[0]?.entries() ?? []) for (const run of side) lines.push(JSON.stringify(run[at]));
 }
 writeFileSync(file, `${lines.join("\n")}\n`);
 const events = lines.length;
 const deltas = lines.filter((line) => line.startsWith('{"TextDelta"')).length;
 
-// A backend that takes everything at once: the bridge's own work is what is measured.
-const server = createServer((request, response) => {
-  request
-    .resume()
-    .on("end", () => response.writeHead(200, { "content-type": "application/x-protobuf" }).end());
-});
-await once(server.listen(0, "127.0.0.1"), "listening");
-const { port } = server.address() as AddressInfo;
+// A backend that takes everything at once, in a process of its own: the bridge's own work is what is measured.
+const server = fork(new URL("sink-server.ts", import.meta.url), ["0"]);
+const [port] = (await once(server, "message")) as [number];
 const { config } = readEnvironment({
   OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
   OTEL_METRICS_EXPORTER: "none",
@@ -51,7 +45,7 @@ const { config } = readEnvironment({
 const quiet = { error: console.error, warn: () => {}, info: () => {}, debug: () => {} };
 
 const result = await compare(5, parseAll, replay);
-server.close();
+server.disconnect();
 rmSync(directory, { recursive: true });
 const rate = (seconds: number) => `${Math.round(events / seconds / 1000)}k events/s`;
 console.log(`${events} events, ${((deltas / events) * 100).toFixed(0)} % deltas`);

@@ -1,10 +1,13 @@
 import type { AgentEvent } from "../src/event/schema.ts";
 
+/** Deltas of each model call, with which nine of ten events are deltas. */
+export const MANY_DELTAS = 78;
+
 /**
  * The standard run of the benchmarks: three model calls with 60 deltas each, three tools, so seven
  * spans and 206 events; timestamps a millisecond apart, in the runtime's own order.
  */
-export function standardRun(runId: string, startMs: number): AgentEvent[] {
+export function standardRun(runId: string, startMs: number, deltas = 60): AgentEvent[] {
   const events: AgentEvent[] = [];
   let at = startMs * 1000;
   const next = () => {
@@ -19,7 +22,7 @@ export function standardRun(runId: string, startMs: number): AgentEvent[] {
   for (let iteration = 1; iteration <= 3; iteration++) {
     events.push({ ContextBuilt: { run_id: runId, message_count: iteration * 2, timestamp: next() } });
     events.push({ ModelStarted: { run_id: runId, ...named, iteration, timestamp: next() } });
-    for (let delta = 0; delta < 60; delta++) {
+    for (let delta = 0; delta < deltas; delta++) {
       events.push({ TextDelta: { run_id: runId, delta: `word${delta} `, timestamp: next() } });
     }
     const call = {
