@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { BridgeError, systemReason } from "../errors.ts";
 import type { Log } from "../log.ts";
+import { Bell } from "./bell.ts";
 import type { Reading, Source } from "./source.ts";
 import { identityOf, Tail } from "./tail.ts";
 
@@ -66,9 +67,8 @@ class Follow implements Source {
   #watcher: FSWatcher | undefined;
   #looking: Promise<void> | undefined;
   #complaint = "";
-  #news = true;
+  readonly #bell = new Bell();
   #saidCaughtUp = false;
-  #wake = () => {};
   #closed = false;
 
   constructor(path: string, options: FollowOptions) {
@@ -98,7 +98,7 @@ class Follow implements Source {
         this.#saidCaughtUp = reading.kind === "caught_up";
         return reading;
       }
-      await this.#change(signal);
+      await this.#bell.wait(signal);
     }
     return undefined;
   }
@@ -107,7 +107,7 @@ class Follow implements Source {
     this.#closed = true;
     clearInterval(this.#timer);
     this.#watcher?.close();
-    this.#wake();
+    this.#bell.ring();
     await this.#looking;
     const open = [...this.#generations.splice(0), ...this.#left.keys()];
     this.#left.clear();
@@ -115,7 +115,7 @@ class Follow implements Source {
   }
 
   async #read(): Promise<Reading | undefined> {
-    this.#news = false;
+    this.#bell.listen();
     try {
       return (await this.#readFiles()) ?? (this.#saidCaughtUp ? undefined : { kind: "caught_up" });
     } catch (error) {
@@ -161,27 +161,11 @@ class Follow implements Source {
     return undefined;
   }
 
-  /** Waits until there may be something to read, or the signal is aborted. */
-  async #change(signal: AbortSignal): Promise<void> {
-    const onAbort = () => this.#wake();
-    await new Promise<void>((resolve) => {
-      this.#wake = resolve;
-      signal.addEventListener("abort", onAbort, { once: true });
-      if (this.#news || this.#closed || signal.aborted) resolve();
-    });
-    signal.removeEventListener("abort", onAbort);
-  }
-
   #tick(): void {
     for (const [tail, looks] of this.#left) this.#left.set(tail, looks + 1);
     if (this.#watcher === undefined) this.#watch();
     void this.#look();
-    this.#tell();
-  }
-
-  #tell(): void {
-    this.#news = true;
-    this.#wake();
+    this.#bell.ring();
   }
 
   /** The system tells at once what a look would find later; where it cannot, looking is enough. */
@@ -190,7 +174,7 @@ class Follow implements Source {
       this.#watcher = watch(dirname(this.name), { persistent: false }, (event, file) => {
         if (file !== null && file !== basename(this.name)) return;
         if (event === "rename") void this.#look();
-        this.#tell();
+        this.#bell.ring();
       });
       this.#watcher.on("error", () => {
         this.#watcher?.close();
@@ -220,7 +204,7 @@ class Follow implements Source {
       if (this.#closed || tail.identity !== identity) return await tail.close();
       this.#generations.push(tail);
       this.#complaint = "";
-      this.#tell();
+      this.#bell.ring();
     } catch (error) {
       this.#complain(error);
     }
@@ -230,7 +214,7 @@ class Follow implements Source {
   #takeBack(tail: Followed): void {
     if (!this.#left.delete(tail)) return;
     this.#generations.push(tail);
-    this.#tell();
+    this.#bell.ring();
   }
 
   /** Once per reason: a file may be missing for a long time between two rotations. */

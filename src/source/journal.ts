@@ -5,6 +5,7 @@ import type { Log } from "../log.ts";
 import type { JournalEntry, JournalFrame } from "../state/journal-segment.ts";
 import type { Journal } from "../state/journal.ts";
 import type { StateStore } from "../state/store.ts";
+import { Bell } from "./bell.ts";
 import type { Delivery, LogSource, Reading } from "./source.ts";
 
 /** How often a source that has nothing says so. */
@@ -94,7 +95,7 @@ class JournalReading implements JournalSource {
   readonly #open = new Set<number>();
   /** When it was last said that nothing was left, since the last delivery. */
   #saidAtMs: number | undefined;
-  #wake = () => {};
+  readonly #bell = new Bell();
   #forget = () => {};
   #isClosed = false;
 
@@ -107,7 +108,7 @@ class JournalReading implements JournalSource {
   }
 
   async open(position?: string): Promise<void> {
-    this.#forget = this.#journal.onChange(() => this.#wake());
+    this.#forget = this.#journal.onChange(() => this.#bell.ring());
     this.#next = this.#journal.first;
     if (position !== undefined) await this.#goTo(this.#parse(position));
     const first = (await this.#journal.read(this.#next)).entries[0];
@@ -116,12 +117,13 @@ class JournalReading implements JournalSource {
 
   async next(signal: AbortSignal): Promise<Reading | undefined> {
     while (!signal.aborted && !this.#isClosed) {
+      this.#bell.listen();
       const deliveries = await this.#read();
       if (deliveries === undefined) {
         if (this.#journal.finished && this.#next >= this.#journal.end) return undefined;
         const reading = this.#caughtUp();
         if (reading !== undefined) return reading;
-        await this.#change(signal);
+        await this.#bell.wait(signal, { clock: this.#clock, ms: this.#pauseMs() });
       } else if (deliveries.length > 0) {
         this.#saidAtMs = undefined;
         return { kind: "deliveries", deliveries };
@@ -157,7 +159,7 @@ class JournalReading implements JournalSource {
   close(): Promise<void> {
     this.#isClosed = true;
     this.#forget();
-    this.#wake();
+    this.#bell.ring();
     return Promise.resolve();
   }
 
@@ -233,22 +235,10 @@ class JournalReading implements JournalSource {
     return { kind: "caught_up", nowMs: this.#journal.lastMs };
   }
 
-  /** Until the journal changes, or it is time to say again that nothing is left. */
-  async #change(signal: AbortSignal): Promise<void> {
-    const now = this.#clock.now();
-    const waitMs = this.#saidAtMs === undefined ? CAUGHT_UP_MS : this.#saidAtMs + CAUGHT_UP_MS - now;
-    const onAbort = () => this.#wake();
-    let cancel = () => {};
-    await new Promise<void>((resolve) => {
-      this.#wake = resolve;
-      cancel = this.#clock.after(Math.max(waitMs, 1), resolve);
-      signal.addEventListener("abort", onAbort, { once: true });
-      // Something may have come while it was being looked for.
-      const isMore = this.#next < this.#journal.end || this.#journal.finished;
-      if (isMore || signal.aborted || this.#isClosed) resolve();
-    });
-    cancel();
-    signal.removeEventListener("abort", onAbort);
+  /** How long it is until it is time to say again that nothing is left. */
+  #pauseMs(): number {
+    if (this.#saidAtMs === undefined) return CAUGHT_UP_MS;
+    return Math.max(this.#saidAtMs + CAUGHT_UP_MS - this.#clock.now(), 1);
   }
 }
 

@@ -1,18 +1,12 @@
 import type { Clock } from "../../clock.ts";
-import type { Log } from "../../log.ts";
+import { Bell } from "../bell.ts";
 import type { Reading, Source } from "../source.ts";
-import type { Protection } from "./exposure.ts";
+import { Door, type DoorOptions } from "./door.ts";
 import { Intake } from "./intake.ts";
-import { HTTP_LIMITS, type HttpLimits } from "./limits.ts";
-import { Refused } from "./refused.ts";
-import type { Listening } from "./server.ts";
-import { urlText, type HttpSpec } from "./url.ts";
+import type { HttpSpec } from "./url.ts";
 
-export interface HttpSourceOptions {
-  readonly protection: Protection;
-  readonly log: Log;
+export interface HttpSourceOptions extends DoorOptions {
   readonly clock: Clock;
-  readonly limits?: Partial<HttpLimits>;
 }
 
 /** Between two times that it is said that nothing waits: a second at most, with some to spare. */
@@ -32,38 +26,31 @@ export function httpSource(spec: HttpSpec, options: HttpSourceOptions): Source {
 class HttpSource implements Source {
   readonly keepsOrder = false;
   readonly timed = true;
-  readonly #spec: HttpSpec;
-  readonly #options: HttpSourceOptions;
-  readonly #limits: HttpLimits;
+  readonly #clock: Clock;
+  readonly #door: Door;
   readonly #intake: Intake;
-  readonly #refused = new Refused();
+  readonly #bell = new Bell();
   #prepared: Promise<void> | undefined;
-  #listening: Listening | undefined;
-  #isClosed = false;
   #saidCaughtUp = false;
   #handedOut = false;
-  #cancel = () => {};
-  #wake = () => {};
 
   constructor(spec: HttpSpec, options: HttpSourceOptions) {
-    this.#spec = spec;
-    this.#options = options;
-    this.#limits = { ...HTTP_LIMITS, ...options.limits };
-    this.#intake = new Intake({ maxBytes: this.#limits.maxWaitingBytes, now: options.clock.now });
-    this.#intake.onNews = () => this.#wake();
+    this.#clock = options.clock;
+    this.#door = new Door(spec, options);
+    this.#intake = new Intake({ maxBytes: this.#door.limits.maxWaitingBytes, now: options.clock.now });
+    this.#intake.onNews = () => this.#bell.ring();
   }
 
-  /** The URL without its query, with the port that is really listened on. */
   get name(): string {
-    return urlText(this.#spec, this.#listening?.port ?? this.#spec.port);
+    return this.#door.name;
   }
 
   get refused(): Source["refused"] {
-    return this.#refused.counts;
+    return this.#door.refused;
   }
 
   prepare(): Promise<void> {
-    this.#prepared ??= this.#listen();
+    this.#prepared ??= this.#door.open(this.#intake);
     return this.#prepared;
   }
 
@@ -77,8 +64,9 @@ class HttpSource implements Source {
     if (this.#handedOut) await new Promise(setImmediate);
     this.#handedOut = false;
     for (;;) {
+      this.#bell.listen();
       if (signal.aborted) this.#intake.stop();
-      if (this.#isClosed) return undefined;
+      if (this.#door.isClosed) return undefined;
       const deliveries = this.#intake.hand();
       if (deliveries.length > 0) {
         this.#handedOut = true;
@@ -90,46 +78,14 @@ class HttpSource implements Source {
         this.#saidCaughtUp = true;
         return { kind: "caught_up", nowMs: this.#intake.nowMs() };
       }
-      await this.#change(signal);
+      await this.#bell.wait(signal, { clock: this.#clock, ms: CAUGHT_UP_MS });
+      this.#saidCaughtUp = false;
     }
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
+    const closing = this.#door.close();
     this.#intake.stop();
-    this.#wake();
-    await this.#listening?.close();
-  }
-
-  async #listen(): Promise<void> {
-    // Whoever takes no events over HTTP does not load what that needs.
-    const { listen } = await import("./server.ts");
-    const { protection, log } = this.#options;
-    const listening = await listen(this.#spec, {
-      protection,
-      log,
-      limits: this.#limits,
-      intake: this.#intake,
-      refused: this.#refused,
-    });
-    if (this.#isClosed) await listening.close();
-    else this.#listening = listening;
-  }
-
-  /** Waits until something came, it is time to say again that nothing did, or the signal is aborted. */
-  async #change(signal: AbortSignal): Promise<void> {
-    const onAbort = () => this.#wake();
-    await new Promise<void>((resolve) => {
-      this.#wake = resolve;
-      signal.addEventListener("abort", onAbort, { once: true });
-      this.#cancel = this.#options.clock.after(CAUGHT_UP_MS, () => {
-        this.#saidCaughtUp = false;
-        resolve();
-      });
-      if (signal.aborted || this.#isClosed || !this.#intake.isEmpty) resolve();
-    });
-    this.#cancel();
-    this.#wake = () => {};
-    signal.removeEventListener("abort", onAbort);
+    await closing;
   }
 }

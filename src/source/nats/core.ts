@@ -3,7 +3,7 @@ import type { Msg, Subscription } from "@nats-io/transport-node";
 import { BridgeError } from "../../errors.ts";
 import type { Delivery, Reading, Source } from "../source.ts";
 import { natsReason, outsideOf } from "./answer.ts";
-import { Bell } from "./bell.ts";
+import { Bell } from "../bell.ts";
 import { NatsLink, type Linked, type LinkOptions } from "./link.ts";
 import type { NatsSpec } from "./spec.ts";
 
@@ -92,7 +92,7 @@ class CoreSource implements Source {
         this.#saidMs = nowMs;
         return { kind: "caught_up", nowMs };
       }
-      await this.#bell.wait(LOOK_MS, { clock: this.#options.clock, signal });
+      await this.#bell.wait(signal, { clock: this.#options.clock, ms: LOOK_MS });
     }
     return undefined;
   }

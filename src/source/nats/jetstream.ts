@@ -6,7 +6,7 @@ import { BridgeError } from "../../errors.ts";
 import type { Log } from "../../log.ts";
 import type { Delivery, LogSource, Reading } from "../source.ts";
 import { apiCode, natsReason, outsideOf, STREAM_NOT_FOUND } from "./answer.ts";
-import { Bell } from "./bell.ts";
+import { Bell } from "../bell.ts";
 import {
   consumerInfo,
   makeConsumer,
@@ -133,7 +133,7 @@ export class JetStreamSource implements LogSource {
       const reading = await unlessAborted(this.#step(), signal);
       if (signal.aborted || this.#isClosed) break;
       if (reading !== undefined) return reading;
-      await this.#bell.wait(this.#pauseMs(), { clock: this.#options.clock, signal });
+      await this.#bell.wait(signal, { clock: this.#options.clock, ms: this.#pauseMs() });
     }
     return undefined;
   }

@@ -1,4 +1,4 @@
-import type { Clock } from "../../clock.ts";
+import type { Clock } from "../clock.ts";
 
 /** Rung when there may be something to do; who waits for it misses no ring since the last `listen`. */
 export class Bell {
@@ -15,17 +15,14 @@ export class Bell {
     this.#hasRung = false;
   }
 
-  /** Waits for a ring, the end of `ms` milliseconds or the signal, whichever comes first. */
-  async wait(
-    ms: number,
-    { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
-  ): Promise<void> {
+  /** Waits for a ring, the signal, or the end of so many milliseconds, whichever comes first. */
+  async wait(signal: AbortSignal, timer?: { readonly clock: Clock; readonly ms: number }): Promise<void> {
     let cancel = () => {};
     let wake = () => {};
     await new Promise<void>((resolve) => {
       wake = resolve;
       this.#wake = resolve;
-      cancel = clock.after(ms, resolve);
+      if (timer !== undefined) cancel = timer.clock.after(timer.ms, resolve);
       signal.addEventListener("abort", wake, { once: true });
       if (this.#hasRung || signal.aborted) resolve();
     });
