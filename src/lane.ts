@@ -234,5 +234,6 @@ function unpacked(found: Found): Found {
 
 /** No event, or none that this version knows. */
 function isOdd(decoded: Decoded | undefined): decoded is Odd {
-  return decoded?.type === "rejected" || decoded?.type === "unknown";
+  const type = decoded?.type;
+  return type === "rejected" || type === "unknown";
 }

@@ -1,6 +1,6 @@
 import type { Rejected } from "./event/codes.ts";
 import type { Decoded, Decoder } from "./event/decode.ts";
-import type { Around } from "./event/event.ts";
+import type { Around, Delta } from "./event/event.ts";
 import { redactionOf, redactText, type Redaction } from "./event/redact.ts";
 import { fromMillis, secondsBetween, toMillis } from "./event/time.ts";
 import type { Ledger } from "./metric/ledger.ts";
@@ -68,17 +68,20 @@ export class Pipeline {
     validUtf8: boolean,
     delivery?: { readonly nowMs: number | undefined; readonly outside: Around | undefined },
   ): Decoded | undefined {
+    const nowMs = delivery?.nowMs;
+    const delta = validUtf8 ? this.#decoder.delta(buffer, start, end, delivery?.outside) : undefined;
+    if (delta !== undefined) return this.#takeDelta(delta, nowMs);
     const sharing = this.#sharing;
-    if (sharing !== undefined && validUtf8) {
-      if (this.#passOver(sharing, delivery?.nowMs, buffer, start, end)) return undefined;
-    }
-    const decoded = this.#decoder.line(buffer, start, end, validUtf8, delivery?.outside);
-    return this.#take(decoded, delivery?.nowMs);
+    const isPassed = sharing !== undefined && validUtf8 && this.#passOver(sharing, nowMs, buffer, start, end);
+    if (isPassed) return undefined;
+    return this.#take(this.#decoder.noDelta(buffer, start, end, validUtf8, delivery?.outside), nowMs);
   }
 
   /** An event as an object, from within the process. */
   value(value: unknown, around: Around | undefined, nowMs: number): Decoded | undefined {
-    return this.#take(this.#decoder.value(value, around), nowMs);
+    const delta = this.#decoder.deltaValue(value, around);
+    if (delta !== undefined) return this.#takeDelta(delta, nowMs);
+    return this.#take(this.#decoder.noDeltaValue(value, around), nowMs);
   }
 
   /** Input that did not even get to the decoder. Undefined when it is for another shard to say so. */
@@ -131,7 +134,19 @@ export class Pipeline {
     }
   }
 
-  /** Heeds what a line of another shard says of the time; false for a line that has to be decoded. */
+  #takeDelta(delta: Delta, nowMs: number | undefined): Delta | undefined {
+    if (this.#sharing !== undefined && !this.#sharing.gate.isOurRun(delta.runId)) {
+      // Somebody else's; here it only says how late it is.
+      if (nowMs === undefined) this.#sharing.time.reach(toMillis(delta.time));
+      else this.tick(nowMs);
+      return undefined;
+    }
+    this.heart.acceptDelta(delta, nowMs ?? this.#reach(toMillis(delta.time)), this.#ops);
+    this.#carryOut();
+    return delta;
+  }
+
+  /** Heeds what a line of another shard says of the time; false for a line that has to be decoded. No deltas. */
   #passOver(
     { gate, time }: Sharing,
     nowMs: number | undefined,
@@ -139,12 +154,9 @@ export class Pipeline {
     start: number,
     end: number,
   ): boolean {
-    const deltaMs = this.#decoder.timeOfDelta(buffer, start, end, gate.isOurRun);
-    if (deltaMs === undefined && !gate.isOthers(buffer, start, end)) return false;
+    if (!gate.isOthers(buffer, start, end)) return false;
     if (nowMs !== undefined) {
       this.tick(nowMs);
-    } else if (deltaMs !== undefined) {
-      time.reach(deltaMs);
     } else {
       const ms = gate.timeMs();
       if (ms === undefined || ms <= this.heart.nowMs || time.add(ms, buffer, start, end)) return true;

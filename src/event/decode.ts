@@ -5,7 +5,7 @@ import type { DecodeCode, Rejected, UnknownType } from "./codes.ts";
 import type { ContentPolicy, Origin } from "./content.ts";
 import { DeltaValueReader, hashDelta } from "./delta-value.ts";
 import { DeltaReader } from "./delta.ts";
-import type { Around, Event, EventType } from "./event.ts";
+import type { Around, Delta, Event, EventType } from "./event.ts";
 import { fail, isRecord, locate, misfit, quoted, readObject, readRunId, typeName } from "./fields.ts";
 import type { Fields, Problem, Wire } from "./fields.ts";
 import { frame } from "./framing.ts";
@@ -47,7 +47,7 @@ const REFUSED_SPAN = rejected(
 
 /**
  * Turns the wire form into events, and whatever is no event into a rejection with a code; a line never makes
- * it throw. Between lines it keeps the buffer it read last, the last day, and at most 4,096 run ids.
+ * it throw. Between lines it keeps the buffer it read last, the last minute, and at most 4,096 run ids.
  */
 export class Decoder {
   readonly #policy: ContentPolicy;
@@ -79,21 +79,20 @@ export class Decoder {
    * fields of an entry. A dead letter is decoded as the event in it.
    */
   line(buffer: Buffer, start: number, end: number, validUtf8: boolean, outside?: Around): Decoded {
-    return this.#decode(buffer, start, end, validUtf8, outside, "line");
+    const delta = validUtf8 ? this.delta(buffer, start, end, outside) : undefined;
+    return delta ?? this.noDelta(buffer, start, end, validUtf8, outside);
   }
 
-  /**
-   * When a line of valid UTF-8 that is a delta in its usual form happened, in milliseconds since 1970. Undefined for
-   * all else, and for the runs that `passes` says; of what has a time here, `line` makes an event.
-   */
-  timeOfDelta(
-    buffer: Buffer,
-    start: number,
-    end: number,
-    passes: (runId: string) => boolean,
-  ): number | undefined {
-    if (end - start > this.#maxLineBytes) return undefined;
-    return this.#deltaReader().timeOf(buffer, start, end, passes);
+  /** A line of valid UTF-8 that is a delta in its usual form; undefined for all else. */
+  delta(buffer: Buffer, start: number, end: number, outside?: Around): Delta | undefined {
+    return end - start > this.#maxLineBytes
+      ? undefined
+      : this.#deltaReader().read(buffer, start, end, outside);
+  }
+
+  /** A line that `delta` makes nothing of. */
+  noDelta(buffer: Buffer, start: number, end: number, validUtf8: boolean, outside?: Around): Decoded {
+    return this.#decode(buffer, start, end, validUtf8, outside, "line");
   }
 
   #deltaReader(): DeltaReader {
@@ -118,8 +117,6 @@ export class Decoder {
       return this.tooLong(bytes);
     }
     if (!validUtf8) return rejected("BEHEST_DECODE_UTF8", `the line of ${bytes} bytes is not UTF-8`);
-    const delta = this.#deltaReader().read(buffer, start, end, outside);
-    if (delta !== undefined) return delta;
     let object: unknown;
     try {
       object = JSON.parse(buffer.toString("utf8", start, end));
@@ -145,8 +142,16 @@ export class Decoder {
    * Decodes an event that is an object already, in any form a line may have. Throws what its getters throw.
    */
   value(value: unknown, outside?: Around): Decoded {
-    const delta = isRecord(value) ? this.#deltaValues.read(value, outside) : undefined;
-    if (delta !== undefined) return delta;
+    return this.deltaValue(value, outside) ?? this.noDeltaValue(value, outside);
+  }
+
+  /** An object that is a delta in its usual form; undefined for all else. */
+  deltaValue(value: unknown, outside?: Around): Delta | undefined {
+    return isRecord(value) ? this.#deltaValues.read(value, outside) : undefined;
+  }
+
+  /** A value that `deltaValue` makes nothing of. */
+  noDeltaValue(value: unknown, outside?: Around): Decoded {
     const framed = frameValue(value);
     return isFramed(framed) ? this.#read(framed, { outside, origin: { from: "value" } }) : framed;
   }
@@ -170,7 +175,10 @@ export class Decoder {
     fields.place = "outside";
     const outside = readAround(fields, { form: "beside", object }, { runId: "", outside: delivered });
     if (fields.problem !== undefined) return rejectedFor(fields.problem, undefined);
-    const decoded = this.#decode(payload, 0, payload.length, isUtf8(payload), outside, "payload");
+    const validUtf8 = isUtf8(payload);
+    const delta = validUtf8 ? this.delta(payload, 0, payload.length, outside) : undefined;
+    if (delta !== undefined) return delta;
+    const decoded = this.#decode(payload, 0, payload.length, validUtf8, outside, "payload");
     if (decoded.type !== "rejected" || wholeBytes === undefined) return decoded;
     const message = `the letter has ${payload.length} of ${wholeBytes} bytes, and they are no event: ${decoded.message}`;
     return { ...decoded, code: "BEHEST_LINE_TOO_LONG", message };

@@ -1,6 +1,6 @@
 import type { ContentPolicy } from "./content.ts";
 import { deltaText } from "./content.ts";
-import type { Around, Event } from "./event.ts";
+import type { Around, Delta } from "./event.ts";
 import { isRecord } from "./fields.ts";
 import type { Wire } from "./fields.ts";
 import { hashText } from "./hash.ts";
@@ -27,14 +27,15 @@ export class DeltaValueReader {
     this.#maxStringLength = options.maxStringLength;
   }
 
-  read(value: Wire, outside: Around | undefined): Event | undefined {
+  read(value: Wire, outside: Around | undefined): Delta | undefined {
     let type: string | undefined;
     for (const key in value) {
       if (type !== undefined) return undefined;
       type = key;
     }
     if (type !== "TextDelta" && type !== "ToolCallDelta") return undefined;
-    const payload = value[type];
+    // By names that are written out, the engine finds them sooner.
+    const payload = type === "TextDelta" ? value["TextDelta"] : value["ToolCallDelta"];
     if (!isRecord(payload)) return undefined;
     const { run_id: given, delta, timestamp } = payload;
     if (typeof given !== "string" || typeof delta !== "string") return undefined;

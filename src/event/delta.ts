@@ -1,10 +1,9 @@
 import type { ContentPolicy } from "./content.ts";
 import { EMITTED_AT, ENVELOPE_HEAD, EVENT, NULL, RUN_ID, SEQ, SESSION_ID } from "./envelope.ts";
-import type { Around, Event } from "./event.ts";
+import type { Around, Delta } from "./event.ts";
 import { hashBytes, hashText } from "./hash.ts";
 import { literal, matches } from "./literal.ts";
 import { stringForm } from "./plain-text.ts";
-import { toMillis } from "./time.ts";
 import type { TimestampReader } from "./timestamp.ts";
 import { UuidCache } from "./uuid-cache.ts";
 import { NIL_UUID, UUID_LENGTH } from "./uuid.ts";
@@ -24,8 +23,6 @@ export class DeltaReader {
   readonly #keepsText: boolean;
   readonly #maxStringLength: number;
   readonly #uuids = new UuidCache();
-  /** Runs whose deltas are not asked for; undefined when all are. */
-  #passes: ((runId: string) => boolean) | undefined;
   #line: Buffer = Buffer.alloc(0);
   #view: DataView = EMPTY_VIEW;
 
@@ -48,7 +45,7 @@ export class DeltaReader {
   }
 
   /** Reads `buffer[start, end)`, which must be valid UTF-8. */
-  read(buffer: Buffer, start: number, end: number, outside: Around | undefined): Event | undefined {
+  read(buffer: Buffer, start: number, end: number, outside: Around | undefined): Delta | undefined {
     const view = this.viewOf(buffer);
     if (end - start < SHORTEST_BARE.length) return undefined;
     if (!matches(view, start, ENVELOPE_HEAD)) {
@@ -59,19 +56,8 @@ export class DeltaReader {
     return this.#readEnvelope(start, end, outside);
   }
 
-  /**
-   * When the delta in `buffer[start, end)` happened, in milliseconds since 1970; undefined for whatever `read` makes
-   * no event of, and for the runs that `passes` says.
-   */
-  timeOf(buffer: Buffer, start: number, end: number, passes: (runId: string) => boolean): number | undefined {
-    this.#passes = passes;
-    const event = this.read(buffer, start, end, undefined);
-    this.#passes = undefined;
-    return event && toMillis(event.time);
-  }
-
   /** Reads the member `"TextDelta":{...}`, where `last` is the place of its closing brace. */
-  #readEvent(start: number, last: number, around: Around | undefined): Event | undefined {
+  #readEvent(start: number, last: number, around: Around | undefined): Delta | undefined {
     const view = this.#view;
     const line = this.#line;
     if (line[last] !== CLOSING_BRACE || line[last - 1] !== QUOTE) return undefined;
@@ -79,8 +65,7 @@ export class DeltaReader {
     if (!isText && !matches(view, start, TOOL_HEAD)) return undefined;
     const runIdAt = start + (isText ? TEXT_HEAD.length : TOOL_HEAD.length);
     const runId = this.#uuids.read(line, view, runIdAt);
-    const isTimeOnly = this.#passes !== undefined;
-    if (runId === undefined || (isTimeOnly && this.#passes?.(runId) === true)) return undefined;
+    if (runId === undefined) return undefined;
     let at = runIdAt + UUID_LENGTH;
     let callId = "";
     if (!isText) {
@@ -101,10 +86,10 @@ export class DeltaReader {
     if (time === undefined) return undefined;
     const form = stringForm(view, textAt, textEnd);
     if (form === "invalid") return undefined;
-    const hash = isTimeOnly ? 0 : hashBytes(view, start, last + 1);
+    const hash = hashBytes(view, start, last + 1);
     if (!isText) return { runId, time, hash, around, type: "ToolCallDelta", callId };
     let text: string | undefined;
-    if (this.#keepsText && !isTimeOnly) {
+    if (this.#keepsText) {
       text =
         form === "plain"
           ? line.toString("utf8", textAt, textEnd)
@@ -114,7 +99,7 @@ export class DeltaReader {
   }
 
   /** Reads `{"event_id":"...","seq":1,"run_id":"...","session_id":...,"event":{...},"emitted_at":"..."}`. */
-  #readEnvelope(start: number, end: number, outside: Around | undefined): Event | undefined {
+  #readEnvelope(start: number, end: number, outside: Around | undefined): Delta | undefined {
     const view = this.#view;
     const line = this.#line;
     if (end - start < SHORTEST_ENVELOPE.length || this.#maxStringLength < UUID_LENGTH) return undefined;

@@ -129,6 +129,17 @@ export interface ToolCallDelta extends Common {
   readonly callId: string;
 }
 
+/** A piece of what a model streams: nine of ten events. */
+export type Delta = TextDelta | ToolCallDelta;
+
+export function isDelta(event: Event): event is Delta {
+  const { type } = event;
+  return type === "TextDelta" || type === "ToolCallDelta";
+}
+
+/** Whatever comes while a model answers, and tells how fast it does. */
+export type Chunk = Delta | ToolCallStarted;
+
 export interface ToolCallCompleted extends Common {
   readonly type: "ToolCallCompleted";
   readonly callId: string;

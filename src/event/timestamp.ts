@@ -21,7 +21,7 @@ const LETTER_Z = 0x7a;
 /** Stands for two characters that are no digits: above every limit. */
 const NO_DIGITS = 10_000;
 
-/** Stands for a date or an offset that does not exist: takes every moment far before 1970. */
+/** Stands for a minute or an offset that does not exist: takes every moment far before 1970. */
 const NEVER = -1e12;
 
 /**
@@ -35,9 +35,12 @@ export class TimestampReader {
   /** Holds any text of the greatest length, as UTF-8. */
   readonly #scratch = Buffer.alloc(3 * MAX_TIMESTAMP_LENGTH);
   readonly #scratchView = new DataView(this.#scratch.buffer, this.#scratch.byteOffset);
-  /** The last date read, as the number `20260621`: events that follow each other share it. */
-  #date = -1;
-  #dateSeconds = NEVER;
+  /** The bytes of the last `2026-06-21T00:00` read: events that follow each other share theirs. */
+  #minute0 = 0;
+  #minute1 = 0;
+  #minute2 = 0;
+  #minute3 = 0;
+  #minuteSeconds = NEVER;
 
   text(text: string): Time | undefined {
     if (text.length > MAX_TIMESTAMP_LENGTH) return undefined;
@@ -49,13 +52,9 @@ export class TimestampReader {
   bytes(view: DataView, start: number, end: number): Time | undefined {
     const length = end - start;
     if (length < MIN_TIMESTAMP_LENGTH || length > MAX_TIMESTAMP_LENGTH) return undefined;
-    if ((view.getUint8(start + 10) | 0x20) !== LETTER_T) return undefined;
-    if (view.getUint8(start + 13) !== COLON || view.getUint8(start + 16) !== COLON) return undefined;
-    const date = this.#readDate(view, start);
-    const hour = twoDigits(view, start + 11);
-    const minute = twoDigits(view, start + 14);
+    const minute = this.#readMinute(view, start);
     const second = twoDigits(view, start + 17);
-    if (hour > 23 || minute > 59 || second > 60) return undefined;
+    if (second > 60 || view.getUint8(start + 16) !== COLON) return undefined;
 
     let at = start + 19;
     let nanos = 0;
@@ -71,30 +70,46 @@ export class TimestampReader {
       if (digits < 1 || digits > 9) return undefined;
       nanos *= NANOS_OF_LAST_DIGIT[digits] ?? 0;
     }
-    const seconds = date + hour * 3600 + minute * 60 + second + towardsUtc(view, at, end);
+    const seconds = minute + second + towardsUtc(view, at, end);
     if (seconds < 0 || seconds > MAX_TIME_SECONDS) return undefined;
     return seconds === MAX_TIME_SECONDS && nanos > 0 ? undefined : [seconds, nanos];
   }
 
-  /** Seconds from 1970 to the beginning of the day. */
-  #readDate(view: DataView, start: number): number {
-    if (view.getUint8(start + 4) !== MINUS || view.getUint8(start + 7) !== MINUS) return NEVER;
-    const year = twoDigits(view, start) * 100 + twoDigits(view, start + 2);
-    const month = twoDigits(view, start + 5);
-    const day = twoDigits(view, start + 8);
-    if (year > 9999 || month > 12 || day > 31) return NEVER;
-    const date = year * 10_000 + month * 100 + day;
-    if (date !== this.#date) {
-      this.#date = date;
-      this.#dateSeconds = startOfDay(year, month, day);
+  /** Seconds from 1970 to the beginning of the minute. */
+  #readMinute(view: DataView, start: number): number {
+    const word0 = view.getInt32(start);
+    const word1 = view.getInt32(start + 4);
+    const word2 = view.getInt32(start + 8);
+    const word3 = view.getInt32(start + 12);
+    if (
+      word3 !== this.#minute3 ||
+      word2 !== this.#minute2 ||
+      word1 !== this.#minute1 ||
+      word0 !== this.#minute0
+    ) {
+      this.#minute0 = word0;
+      this.#minute1 = word1;
+      this.#minute2 = word2;
+      this.#minute3 = word3;
+      this.#minuteSeconds = startOfMinute(view, start);
     }
-    return this.#dateSeconds;
+    return this.#minuteSeconds;
   }
+}
+
+function startOfMinute(view: DataView, start: number): number {
+  if ((view.getUint8(start + 10) | 0x20) !== LETTER_T || view.getUint8(start + 13) !== COLON) return NEVER;
+  if (view.getUint8(start + 4) !== MINUS || view.getUint8(start + 7) !== MINUS) return NEVER;
+  const year = twoDigits(view, start) * 100 + twoDigits(view, start + 2);
+  const day = startOfDay(year, twoDigits(view, start + 5), twoDigits(view, start + 8));
+  const hour = twoDigits(view, start + 11);
+  const minute = twoDigits(view, start + 14);
+  return hour > 23 || minute > 59 ? NEVER : day + hour * 3600 + minute * 60;
 }
 
 function startOfDay(year: number, month: number, day: number): number {
   // An offset can carry the last hours of 1969 into 1970, nothing earlier.
-  if (year < 1969 || month < 1 || day < 1) return NEVER;
+  if (year < 1969 || year > 9999 || month < 1 || month > 12 || day < 1) return NEVER;
   const leap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
   const days = month === 2 && leap ? 29 : (DAYS_IN_MONTH[month - 1] ?? 0);
   return day > days ? NEVER : Date.UTC(year, month - 1, day) / 1000;

@@ -6,13 +6,14 @@ import { VERSION } from "../version.ts";
 import type { Clock } from "../clock.ts";
 import type { ExportConfig } from "./environment.ts";
 import { openExports, type Exports } from "./exports.ts";
+import { traceIdOf } from "./ids.ts";
 import { createLogMapper, estimateLogBytes } from "./logs-export.ts";
 import { MetricsOutlet } from "./metrics-outlet.ts";
 import type { Reading } from "../metric/snapshot.ts";
 import { createResource } from "./resource.ts";
 import { createRunSampler } from "./sampling.ts";
 import { SpanOutlet, type SpanOutletOptions } from "./span-outlet.ts";
-import { createSpanMapper, traceOf } from "./spans.ts";
+import { createSpanMapper } from "./spans.ts";
 
 export interface OutletOptions {
   readonly clock: Clock;
@@ -80,7 +81,7 @@ export class Outlet {
 
   /** Whether the spans of a run are recorded. It counts in the metrics either way. */
   sampled(run: RunFacts): boolean {
-    return this.#samples(traceOf(run).traceId, run.parent);
+    return this.#samples(run.parent?.traceId ?? traceIdOf(run.runId), run.parent);
   }
 
   /**

@@ -1,11 +1,12 @@
-import { EVENT_TYPES, type Event } from "../event/event.ts";
+import { isDelta, type Delta, type Event } from "../event/event.ts";
 import { isAfter, laterOf, type Time } from "../event/time.ts";
+import { useDelta } from "./chunk.ts";
 import { closeSegment, type Completion } from "./close.ts";
 import { Deadlines } from "./deadlines.ts";
 import { isRepeated, messageOf } from "./fault.ts";
-import { forgetDeltas, isDelta, knewDelta, knewEvent, newHashMemory } from "./hash-memory.ts";
+import { forgetDeltas, knewDelta, knewOther, newHashMemory } from "./hash-memory.ts";
 import type { HeartOptions } from "./limits.ts";
-import { place, recordGaps, startNumbering } from "./numbering.ts";
+import { countGaps, placeInRun } from "./numbering.ts";
 import type { DropReason, Ending, IncompleteReason, Op, RunFacts } from "./op.ts";
 import { OrderStage, type Waiting } from "./order.ts";
 import { Remembered } from "./remembered.ts";
@@ -19,7 +20,8 @@ import {
 } from "./saved.ts";
 import { goesOn, isLateAlready, learn, openSegment, useLate } from "./segment.ts";
 import { isKnown, newRecord, type RunRecord, type Segment } from "./state.ts";
-import { takeChunk, transition } from "./transition.ts";
+import { transition } from "./transition.ts";
+import { USED } from "./used.ts";
 
 /**
  * The heart: events in, ops out. Synchronous, without clock or I/O; what it does is a function of
@@ -33,7 +35,7 @@ export class Assembler {
   /** Runs with an open segment, and runs all of whose events still wait. */
   readonly #active = new Map<string, RunRecord>();
   readonly #remembered: Remembered;
-  readonly #deadlines = new Deadlines();
+  readonly #deadlines: Deadlines;
   readonly #order: OrderStage;
   #nowMs = 0;
   /** Runs have been opened and closed so often. */
@@ -43,6 +45,7 @@ export class Assembler {
 
   constructor(options: HeartOptions) {
     this.options = options;
+    this.#deadlines = new Deadlines(options);
     this.#remembered = new Remembered(options);
     this.#order = new OrderStage(options.reorderWindowMs);
   }
@@ -87,31 +90,53 @@ export class Assembler {
 
   /** An event arrived with a delivery of source time `nowMs`. Ops are added to `ops`. */
   accept(event: Event, nowMs: number, ops: Op[]): void {
-    this.tick(nowMs, ops);
-    const record = this.#recordOf(event.runId, nowMs);
-    this.#changed?.add(event.runId);
-    const awaited = takeAwaited(record, event);
+    if (isDelta(event)) this.acceptDelta(event, nowMs, ops);
+    else this.#acceptOther(event, nowMs, ops);
+  }
+
+  /** The same for a delta: nine of ten events, and the engine is quick where it meets but few shapes of them. */
+  acceptDelta(delta: Delta, nowMs: number, ops: Op[]): void {
+    const { type, runId, hash, time, around } = delta;
+    const record = this.#arrival(runId, nowMs, ops);
+    const awaited = takeAwaited(record, hash);
+    const wasKnown = awaited === undefined && knewDelta(record.hashes, delta, this.options.maxHashes);
+    const count = awaited ?? placeInRun(record, around, time);
+    // A late one may well be a duplicate that is no longer remembered, so it may not put off anything either.
+    if (wasKnown || (awaited === undefined && isLateAlready(record, delta, count))) {
+      ops.push({ op: "dropped", type, reason: wasKnown ? "duplicate" : "late" });
+      return;
+    }
+    putOff(record, nowMs);
+    if (this.options.reorderWindowMs === 0) this.#useDelta(record, delta, count, nowMs, ops);
+    else this.#wait(record, delta, count, nowMs, ops);
+  }
+
+  #acceptOther(event: Exclude<Event, Delta>, nowMs: number, ops: Op[]): void {
+    const { type, runId, hash, time, around } = event;
+    const record = this.#arrival(runId, nowMs, ops);
+    const awaited = takeAwaited(record, hash);
     // What is awaited was remembered when it came first, and is not for longer because it comes again.
-    if (awaited === undefined && this.#isDuplicate(record, event)) {
-      // The runtime numbers one and the same CacheMetrics twice: its second number is not missing.
-      this.#number(record, event);
-      ops.push({ op: "dropped", type: event.type, reason: "duplicate" });
+    const wasKnown = awaited === undefined && knewOther(record.hashes, event, this.options.maxHashes);
+    // The runtime numbers one and the same CacheMetrics twice: its second number is not missing.
+    const count = awaited ?? placeInRun(record, around, time);
+    if (wasKnown) {
+      ops.push({ op: "dropped", type, reason: "duplicate" });
       return;
     }
-    const count = awaited ?? this.#number(record, event);
-    if (awaited === undefined && isDelta(event) && isLateAlready(record, event, count)) {
-      // It may well be a duplicate that is no longer remembered, so it may not put off anything either.
-      ops.push({ op: "dropped", type: event.type, reason: "late" });
-      return;
-    }
-    // What waited when the state was saved arrives again, with the time of its first arrival.
-    if (nowMs > record.lastArrivalMs) record.lastArrivalMs = nowMs;
-    if (this.options.reorderWindowMs === 0) {
-      this.#use(record, event, count, nowMs, ops);
-      return;
-    }
+    putOff(record, nowMs);
+    if (this.options.reorderWindowMs === 0) this.#use(record, event, count, nowMs, ops);
+    else this.#wait(record, event, count, nowMs, ops);
+  }
+
+  #arrival(runId: string, nowMs: number, ops: Op[]): RunRecord {
+    this.tick(nowMs, ops);
+    this.#changed?.add(runId);
+    return this.#recordOf(runId, nowMs);
+  }
+
+  #wait(record: RunRecord, event: Event, count: number, arrivalMs: number, ops: Op[]): void {
     if (event.around?.seq === undefined) record.numbered = false;
-    this.#order.add({ event, arrivalMs: nowMs, count, used: false }, record.numbered);
+    this.#order.add({ event, arrivalMs, count, used: false }, record.numbered);
     this.#order.shrink(this.options.maxWaiting, (waiting) => this.#useWaiting(waiting, ops));
   }
 
@@ -129,8 +154,7 @@ export class Assembler {
 
   #advance(nowMs: number, ops: Op[]): void {
     if (nowMs > this.#nowMs) this.#nowMs = nowMs;
-    const first = this.#deadlines.first();
-    if (first !== undefined && first.deadlineMs <= this.#nowMs) this.#expire(ops);
+    if (this.#deadlines.dueMs <= this.#nowMs) this.#expire(ops);
     this.#forget();
   }
 
@@ -187,7 +211,7 @@ export class Assembler {
         continue;
       }
       heart.#active.set(record.runId, record);
-      heart.#deadlines.add(record, heart.#deadlineOf(record, segment));
+      heart.#deadlines.add(record, segment);
     }
     return heart;
   }
@@ -207,29 +231,25 @@ export class Assembler {
     return record;
   }
 
-  /** Equal event id, or a byte-identical inner event of the same run. */
-  #isDuplicate({ hashes }: RunRecord, event: Event): boolean {
-    const { maxHashes } = this.options;
-    const eventId = event.around?.eventId;
-    if (isDelta(event)) {
-      return knewDelta(hashes, event.hash, eventId, event.time, maxHashes);
-    }
-    if (eventId !== undefined && knewEvent(hashes, eventId, maxHashes)) return true;
-    return knewEvent(hashes, event.hash, maxHashes);
-  }
-
-  /** Takes note of the envelope's number; says which count of the producer it belongs to. */
-  #number(record: RunRecord, { around, time }: Event): number {
-    if (around?.seq === undefined) return 0;
-    record.numbering ??= startNumbering(time);
-    const placed = place(record.numbering, around.seq, time);
-    record.missing = Math.max(0, record.missing + placed.lost - (placed.fills ? 1 : 0));
-    return placed.count;
-  }
-
   #useWaiting({ event, count, arrivalMs }: Waiting, ops: Op[]): void {
     this.#changed?.add(event.runId);
-    this.#use(this.#recordOf(event.runId, arrivalMs), event, count, arrivalMs, ops);
+    const record = this.#recordOf(event.runId, arrivalMs);
+    if (isDelta(event)) this.#useDelta(record, event, count, arrivalMs, ops);
+    else this.#use(record, event, count, arrivalMs, ops);
+  }
+
+  #useDelta(record: RunRecord, delta: Delta, count: number, arrivalMs: number, ops: Op[]): void {
+    const { segment, closed } = record;
+    if (segment === undefined || closed !== undefined) {
+      this.#use(record, delta, count, arrivalMs, ops);
+      return;
+    }
+    const before = ops.length;
+    try {
+      useDelta({ record, segment, options: this.options, count, ops }, delta);
+    } catch (error) {
+      this.#failed(record, delta, error, before, ops);
+    }
   }
 
   #use(record: RunRecord, event: Event, count: number, arrivalMs: number, ops: Op[]): void {
@@ -239,12 +259,16 @@ export class Assembler {
       if (fate === "used") ops.push(USED[event.type]);
       else ops.push({ op: "dropped", type: event.type, reason: fate });
     } catch (error) {
-      const { segment } = record;
-      // What it did before it failed is as late as the event, and the run may not end before that.
-      if (segment !== undefined) segment.last = laterOf(segment.last, event.time);
-      this.#fault(record, error, before, ops);
-      ops.push({ op: "dropped", type: event.type, reason: "faulted" });
+      this.#failed(record, event, error, before, ops);
     }
+  }
+
+  #failed(record: RunRecord, { type, time }: Event, error: unknown, before: number, ops: Op[]): void {
+    const { segment } = record;
+    // What it did before it failed is as late as the event, and the run may not end before that.
+    if (segment !== undefined) segment.last = laterOf(segment.last, time);
+    this.#fault(record, error, before, ops);
+    ops.push({ op: "dropped", type, reason: "faulted" });
   }
 
   #carryOut(
@@ -260,17 +284,12 @@ export class Assembler {
       return useLate(record, closed, event, this.options, ops);
     }
     if (segment === undefined) segment = this.#open(record, event, ops);
-    else learn(segment, event);
-    const { around } = event;
-    if (around?.seq !== undefined && record.numbering !== undefined) {
-      record.missing += recordGaps(record.numbering, count, around.seq);
-    }
+    else learn(segment, event.around);
+    countGaps(record, event.around, count);
     const raised = isAfter(segment.last, event.time);
     const at = raised ? segment.last : event.time;
     const { options } = this;
-    const fate = isDelta(event)
-      ? takeChunk(options, segment, event, count, at, ops)
-      : transition({ options, record, segment, moment: { at, raised }, count, ops }, event);
+    const fate = transition({ options, record, segment, moment: { at, raised }, count, ops }, event);
     if (typeof fate === "string" && fate !== "used") return fate;
     segment.last = at;
     segment.events += 1;
@@ -279,9 +298,7 @@ export class Assembler {
       this.#close(record, segment, fate, completion, arrivalMs, ops);
       return "used";
     }
-    // A tool that ends, or begins, may bring the deadline forward; all else puts it off.
-    const deadlineMs = this.#deadlineOf(record, segment);
-    if (deadlineMs < record.deadlineMs) this.#deadlines.move(record, deadlineMs);
+    this.#deadlines.bringForward(record, segment);
     return "used";
   }
 
@@ -292,7 +309,7 @@ export class Assembler {
     record.moved = ++this.#moves;
     this.#remembered.remove(record.runId);
     this.#active.set(record.runId, record);
-    this.#deadlines.add(record, this.#deadlineOf(record, segment));
+    this.#deadlines.add(record, segment);
     const { facts: run, start, resumedFrom } = segment;
     ops.push({
       op: "opened",
@@ -335,15 +352,9 @@ export class Assembler {
     this.#forget();
   }
 
-  /** When the run has been silent for too long; moves on with every arrival. */
-  #deadlineOf(record: RunRecord, segment: Segment): number {
-    const { runIdleMs, toolIdleMs } = this.options;
-    return record.lastArrivalMs + (segment.openExecutions > 0 ? toolIdleMs : runIdleMs);
-  }
-
   #expire(ops: Op[]): void {
     for (;;) {
-      const next = this.#nextToExpire(this.#nowMs);
+      const next = this.#deadlines.first(this.#nowMs);
       if (next === undefined) return;
       this.#stop(next.record, next.segment, "expired", next.record.deadlineMs, ops);
     }
@@ -351,19 +362,8 @@ export class Assembler {
 
   /** Closes the run that would expire first. */
   #evict(ops: Op[]): void {
-    const next = this.#nextToExpire(Infinity);
+    const next = this.#deadlines.first(Infinity);
     if (next !== undefined) this.#stop(next.record, next.segment, "evicted", this.#nowMs, ops);
-  }
-
-  /** The run that expires first, when it does so not later than `untilMs`. */
-  #nextToExpire(untilMs: number): { record: RunRecord; segment: Segment } | undefined {
-    for (;;) {
-      const record = this.#deadlines.first();
-      if (record?.segment === undefined || record.deadlineMs > untilMs) return undefined;
-      const deadlineMs = this.#deadlineOf(record, record.segment);
-      if (deadlineMs <= record.deadlineMs) return { record, segment: record.segment };
-      this.#deadlines.move(record, deadlineMs);
-    }
   }
 
   #forget(): void {
@@ -391,9 +391,7 @@ export class Assembler {
   }
 }
 
-type UsedOps = { readonly [T in Event["type"]]: Op };
-
-/** One shared op for each type: most events are deltas, and nothing of them but this is told. */
-const USED = Object.fromEntries(
-  EVENT_TYPES.map((type) => [type, Object.freeze({ op: "used", type })]),
-) as UsedOps;
+/** What waited when the state was saved arrives again, with the time of its first arrival. */
+function putOff(record: RunRecord, nowMs: number): void {
+  if (nowMs > record.lastArrivalMs) record.lastArrivalMs = nowMs;
+}

@@ -1,5 +1,5 @@
-import type { Event } from "../event/event.ts";
-import { isBefore } from "./order.ts";
+import type { Chunk, Event } from "../event/event.ts";
+import { isBefore, isChunkBefore } from "./order.ts";
 import type { CallEnd, Segment } from "./state.ts";
 import type { Step } from "./step.ts";
 
@@ -19,4 +19,9 @@ export function isBeforeCall({ turn }: Segment, event: Event, count: number): bo
 /** The event is of a model call that was handed out when the present one began. */
 export function isOfEarlierCall(segment: Segment, event: Event, count: number): boolean {
   return segment.modelCalls > 1 && isBeforeCall(segment, event, count);
+}
+
+/** The same for a chunk of what a model streams. */
+export function isChunkOfEarlierCall({ turn, modelCalls }: Segment, chunk: Chunk, count: number): boolean {
+  return modelCalls > 1 && turn.model !== undefined && isChunkBefore(chunk, count, turn.model);
 }

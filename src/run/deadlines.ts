@@ -1,4 +1,11 @@
-import type { RunRecord } from "./state.ts";
+import type { HeartOptions } from "./limits.ts";
+import type { RunRecord, Segment } from "./state.ts";
+
+/** An open run that has been silent for too long, or for longest. */
+interface Expiring {
+  readonly record: RunRecord;
+  readonly segment: Segment;
+}
 
 /**
  * Runs by the moment they have to be looked at: a binary heap that knows each run's place.
@@ -7,20 +14,43 @@ import type { RunRecord } from "./state.ts";
  * that comes up too early is put back then. A stored deadline is never later than the true one.
  */
 export class Deadlines {
+  readonly #options: Pick<HeartOptions, "runIdleMs" | "toolIdleMs">;
   readonly #heap: RunRecord[] = [];
+
+  constructor(options: Pick<HeartOptions, "runIdleMs" | "toolIdleMs">) {
+    this.#options = options;
+  }
 
   get size(): number {
     return this.#heap.length;
   }
 
-  first(): RunRecord | undefined {
-    return this.#heap[0];
+  /** No run expires before this moment; Infinity while there is none. */
+  get dueMs(): number {
+    return this.#heap[0]?.deadlineMs ?? Infinity;
   }
 
-  add(record: RunRecord, deadlineMs: number): void {
-    record.deadlineMs = deadlineMs;
+  /** The run that expires first, when it does so not later than `untilMs`. */
+  first(untilMs: number): Expiring | undefined {
+    for (;;) {
+      const [record] = this.#heap;
+      if (record?.segment === undefined || record.deadlineMs > untilMs) return undefined;
+      const deadlineMs = this.#deadlineOf(record, record.segment);
+      if (deadlineMs <= record.deadlineMs) return { record, segment: record.segment };
+      this.#move(record, deadlineMs);
+    }
+  }
+
+  add(record: RunRecord, segment: Segment): void {
+    record.deadlineMs = this.#deadlineOf(record, segment);
     this.#heap.push(record);
     this.#rise(this.#heap.length - 1, record);
+  }
+
+  /** A tool that ends, or begins, may bring the deadline forward; all else puts it off. */
+  bringForward(record: RunRecord, segment: Segment): void {
+    const deadlineMs = this.#deadlineOf(record, segment);
+    if (deadlineMs < record.deadlineMs) this.#move(record, deadlineMs);
   }
 
   remove(record: RunRecord): void {
@@ -32,8 +62,13 @@ export class Deadlines {
     this.#sink(last.queueIndex, last);
   }
 
-  /** Gives a run its true deadline. */
-  move(record: RunRecord, deadlineMs: number): void {
+  /** When the run has been silent for too long; moves on with every arrival. */
+  #deadlineOf({ lastArrivalMs }: RunRecord, { openExecutions }: Segment): number {
+    const { runIdleMs, toolIdleMs } = this.#options;
+    return lastArrivalMs + (openExecutions > 0 ? toolIdleMs : runIdleMs);
+  }
+
+  #move(record: RunRecord, deadlineMs: number): void {
     record.deadlineMs = deadlineMs;
     this.#rise(record.queueIndex, record);
     this.#sink(record.queueIndex, record);

@@ -1,7 +1,7 @@
-import type { Event, TextDelta, ToolCallDelta } from "../event/event.ts";
+import { isDelta, type Delta, type Event } from "../event/event.ts";
 import { isAfter, type Time } from "../event/time.ts";
 import type { Waiting } from "./order.ts";
-import { append, NONE } from "./short-list.ts";
+import { appendNumber, NONE } from "./short-list.ts";
 
 /**
  * The hashes by which the events of one run are known again.
@@ -41,24 +41,26 @@ export function newHashMemory(): HashMemory {
   };
 }
 
-/** True when the hash was there; else it is from now on. */
-export function knewEvent(memory: HashMemory, hash: number, limit: number): boolean {
-  if (memory.events.values.includes(hash)) return true;
-  put(memory.events, hash, limit);
-  return false;
+/**
+ * Whether the event was there, by its bytes or by its envelope's id when it has one; it is from now on. Deltas are
+ * remembered for less long than others.
+ */
+export function knewOther(
+  memory: HashMemory,
+  { hash, around }: Exclude<Event, Delta>,
+  limit: number,
+): boolean {
+  const eventId = around?.eventId;
+  if (eventId !== undefined && knew(memory.events, eventId, limit)) return true;
+  return knew(memory.events, hash, limit);
 }
 
 /**
- * The same for a delta: by its bytes, or by its envelope's id when it has one. One with a later
- * timestamp than all others of its run cannot be a duplicate and is not looked up.
+ * The same for a delta. One with a later timestamp than all others of its run cannot be a duplicate and is not
+ * looked up.
  */
-export function knewDelta(
-  memory: HashMemory,
-  hash: number,
-  eventId: number | undefined,
-  time: Time,
-  limit: number,
-): boolean {
+export function knewDelta(memory: HashMemory, { hash, time, around }: Delta, limit: number): boolean {
+  const eventId = around?.eventId;
   const newest = memory.newestDelta;
   if (newest === undefined || isAfter(time, newest)) {
     memory.newestDelta = time;
@@ -94,18 +96,19 @@ export function forgetDeltas(memory: HashMemory, waiting: readonly Waiting[], li
   memory.newestDelta = undefined;
   memory.newestEarlier = undefined;
   for (const { event } of waiting) {
-    if (isDelta(event)) knewDelta(memory, event.hash, event.around?.eventId, event.time, limit);
+    if (isDelta(event)) knewDelta(memory, event, limit);
   }
-}
-
-/** Deltas are remembered for less long than other events. */
-export function isDelta(event: Event): event is TextDelta | ToolCallDelta {
-  return event.type === "TextDelta" || event.type === "ToolCallDelta";
 }
 
 /** The numbers of a ring, oldest first. */
 function inOrder({ values, oldest }: Ring): number[] {
   return [...values.slice(oldest), ...values.slice(0, oldest)];
+}
+
+function knew(ring: Ring, hash: number, limit: number): boolean {
+  if (ring.values.includes(hash)) return true;
+  put(ring, hash, limit);
+  return false;
 }
 
 function hasDelta({ deltas, earlierDeltas }: HashMemory, hash: number): boolean {
@@ -114,7 +117,7 @@ function hasDelta({ deltas, earlierDeltas }: HashMemory, hash: number): boolean 
 
 function put(ring: Ring, hash: number, limit: number): void {
   if (ring.values.length < limit) {
-    ring.values = append(ring.values, hash);
+    ring.values = appendNumber(ring.values, hash);
     return;
   }
   ring.values[ring.oldest] = hash;

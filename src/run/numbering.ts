@@ -1,3 +1,4 @@
+import type { Around } from "../event/event.ts";
 import { isAfter, laterOf, type Time } from "../event/time.ts";
 
 /**
@@ -21,7 +22,7 @@ export interface Numbering {
 /** Gaps remembered per run; a longer one is counted whole and its events cannot fill it. */
 export const MAX_GAPS = 4_096;
 
-export interface Placed {
+interface Placed {
   /** Which count the number belongs to. */
   readonly count: number;
   /** A gap that was already counted is filled after all. */
@@ -30,12 +31,33 @@ export interface Placed {
   readonly lost: number;
 }
 
+/** What of a run's record has to do with numbers. */
+interface Numbered {
+  numbering: Numbering | undefined;
+  missing: number;
+}
+
+/** Takes note of the envelope's number, if there is one; says which count of the producer it belongs to. */
+export function placeInRun(run: Numbered, around: Around | undefined, time: Time): number {
+  if (around?.seq === undefined) return 0;
+  run.numbering ??= startNumbering(time);
+  const placed = place(run.numbering, around.seq, time);
+  run.missing = Math.max(0, run.missing + placed.lost - (placed.fills ? 1 : 0));
+  return placed.count;
+}
+
+/** An event is used: what is still missing before its number counts as missing. */
+export function countGaps(run: Numbered, around: Around | undefined, count: number): void {
+  if (around?.seq === undefined || run.numbering === undefined) return;
+  run.missing += recordGaps(run.numbering, count, around.seq);
+}
+
 /**
  * Takes note of a number that arrived on an event that is not known to be a duplicate, and says which
  * count it belongs to. The same number again on a later event means that a producer began to count
  * anew; on an event that is no later it is a duplicate that nobody remembers.
  */
-export function place(numbering: Numbering, seq: number, time: Time): Placed {
+function place(numbering: Numbering, seq: number, time: Time): Placed {
   const { count, highest, missing, passed, newest } = numbering;
   if (count > 0 && isAfter(numbering.since, time)) return { count: count - 1, fills: false, lost: 0 };
   numbering.newest = laterOf(newest, time);
@@ -58,8 +80,8 @@ export function place(numbering: Numbering, seq: number, time: Time): Placed {
   return { count: count + 1, fills: false, lost };
 }
 
-/** Counts as missing what is still not there when the event with number `seq` is used. */
-export function recordGaps(numbering: Numbering, count: number, seq: number): number {
+/** How many are still not there when the event with number `seq` is used, and count as missing from then on. */
+function recordGaps(numbering: Numbering, count: number, seq: number): number {
   const { missing, passed } = numbering;
   if (count !== numbering.count || seq <= passed) return 0;
   let recorded = 0;
@@ -73,6 +95,6 @@ export function recordGaps(numbering: Numbering, count: number, seq: number): nu
 }
 
 /** A run's first number: what lies before it is missing. */
-export function startNumbering(time: Time): Numbering {
+function startNumbering(time: Time): Numbering {
   return { count: 0, highest: 0, missing: [], passed: 0, since: time, newest: time };
 }

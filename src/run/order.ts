@@ -1,4 +1,4 @@
-import type { Event, EventType } from "../event/event.ts";
+import type { Chunk, Event, EventType } from "../event/event.ts";
 import { compareTimes, type Time } from "../event/time.ts";
 
 /** Place of a type in a run, for events of one timestamp; terminal events last. */
@@ -33,12 +33,26 @@ export interface Beginning {
 }
 
 /** Whether an event belongs before a model call: by number when both have one, else by time and rank. */
-export function isBefore(event: Event, count: number, call: Beginning): boolean {
-  const seq = event.around?.seq;
+export function isBefore({ type, time, around }: Event, count: number, call: Beginning): boolean {
+  return comesFirst(time, around?.seq, RANK[type] - RANK.ModelStarted, count, call);
+}
+
+/** The same for what a model streams, whose rank is behind that of its call. */
+export function isChunkBefore({ time, around }: Chunk, count: number, call: Beginning): boolean {
+  return comesFirst(time, around?.seq, 1, count, call);
+}
+
+function comesFirst(
+  time: Time,
+  seq: number | undefined,
+  rank: number,
+  count: number,
+  call: Beginning,
+): boolean {
   if (seq !== undefined && call.startedSeq !== undefined) {
     return count < call.startedCount || (count === call.startedCount && seq < call.startedSeq);
   }
-  return (compareTimes(event.time, call.startedAt) || RANK[event.type] - RANK.ModelStarted) < 0;
+  return (compareTimes(time, call.startedAt) || rank) < 0;
 }
 
 /** An event in the reorder window. */

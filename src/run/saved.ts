@@ -1,4 +1,3 @@
-import type { Event } from "../event/event.ts";
 import type { Numbering } from "./numbering.ts";
 import type { Waiting } from "./order.ts";
 import type { ClosedSegment, RunRecord, Segment, ToolCount } from "./state.ts";
@@ -78,7 +77,7 @@ export function restoreRecord(saved: SavedRecord): RunRecord {
 }
 
 /** Whether the event waited when the state was written down: then which count it belongs to. */
-export function takeAwaited(record: RunRecord, { hash }: Event): number | undefined {
+export function takeAwaited(record: RunRecord, hash: number): number | undefined {
   const { awaited } = record;
   const count = awaited?.get(hash);
   if (count === undefined) return undefined;

@@ -1,6 +1,6 @@
-import type { Event } from "../event/event.ts";
+import type { Around, Delta, Event } from "../event/event.ts";
 import { isAfter, nanosText } from "../event/time.ts";
-import { isOfEarlierCall } from "./call.ts";
+import { isChunkOfEarlierCall } from "./call.ts";
 import type { HeartOptions } from "./limits.ts";
 import type { DropReason, Op } from "./op.ts";
 import { emptyTurn, type ClosedSegment, type RunRecord, type Segment } from "./state.ts";
@@ -49,7 +49,7 @@ export function openSegment(record: RunRecord, event: Event, agentName: string |
 }
 
 /** The session may be named only by a later event; the agent is fixed, since metrics count by it. */
-export function learn(segment: Segment, { around }: Event): void {
+export function learn(segment: Segment, around: Around | undefined): void {
   if (around?.sessionId === undefined || segment.facts.sessionId !== undefined) return;
   segment.facts = { ...segment.facts, sessionId: around.sessionId };
 }
@@ -66,9 +66,9 @@ export function goesOn(closed: ClosedSegment, segment: Segment | undefined, even
 }
 
 /** Whether a delta will be late when it is used, whatever is used before it. */
-export function isLateAlready({ closed, segment }: RunRecord, event: Event, count: number): boolean {
-  if (closed !== undefined && !isAfter(event.time, closed.end)) return true;
-  return segment !== undefined && isOfEarlierCall(segment, event, count);
+export function isLateAlready({ closed, segment }: RunRecord, delta: Delta, count: number): boolean {
+  if (closed !== undefined && !isAfter(delta.time, closed.end)) return true;
+  return segment !== undefined && isChunkOfEarlierCall(segment, delta, count);
 }
 
 /** An event of a closed segment: only tokens and a tool's finish still say something new. */

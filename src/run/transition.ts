@@ -4,25 +4,23 @@ import type {
   MessageCommitted,
   ModelStarted,
   RunStarted,
-  TextDelta,
   ToolCallCompleted,
-  ToolCallDelta,
   ToolCallStarted,
 } from "../event/event.ts";
-import { isAfter, isSame, secondsBetween, type Time } from "../event/time.ts";
+import { isAfter, isSame } from "../event/time.ts";
 import { endCall, isBeforeCall, isOfEarlierCall } from "./call.ts";
 import { ageDeltas } from "./hash-memory.ts";
-import type { HeartOptions } from "./limits.ts";
-import type { Notice, Op } from "./op.ts";
+import type { Notice } from "./op.ts";
 import { providerOf } from "./provider.ts";
+import { takeChunk } from "./chunk.ts";
 import { append } from "./short-list.ts";
-import { emptyTurn, type ModelCall, type Moment, type Segment } from "./state.ts";
+import { emptyTurn, type Moment, type Segment } from "./state.ts";
 import type { Fate, Step } from "./step.ts";
 import { finishTool, startTool } from "./tool.ts";
 import { closeTurn } from "./turn.ts";
 import { recordCache, recordUsage } from "./usage.ts";
 
-/** Carries one event into an open segment. The one place that knows what each type means. */
+/** Carries one event into an open segment. What each type means; deltas mostly come by `useDelta`. */
 export function transition(step: Step, event: Event): Fate {
   const { segment, moment } = step;
   switch (event.type) {
@@ -178,51 +176,6 @@ function startModel(step: Step, event: ModelStarted): Fate {
 function occurrenceOf(segment: Segment, iteration: number): number {
   if (iteration > segment.highestIteration) return 0;
   return segment.iterations.filter((each) => each === iteration).length;
-}
-
-/**
- * A chunk of a model's answer, used at `at`. Nine of ten events come through here, so it takes
- * nothing that would have to be made for it.
- */
-export function takeChunk(
-  options: HeartOptions,
-  segment: Segment,
-  event: TextDelta | ToolCallStarted | ToolCallDelta,
-  count: number,
-  at: Time,
-  ops: Op[],
-): "used" | "late" {
-  const call = segment.turn.model;
-  if (call === undefined) return "used";
-  if (isOfEarlierCall(segment, event, count)) return "late";
-  if (at !== event.time) call.corrected = true;
-  if (event.type === "TextDelta") {
-    call.textDeltas += 1;
-    if (event.text !== undefined) capture(options, call, event.text);
-  } else {
-    call.toolChunks += 1;
-  }
-  if (call.lastChunk === undefined) {
-    call.timeToFirstChunk = secondsBetween(call.start, at);
-  } else {
-    const seconds = secondsBetween(call.lastChunk, at);
-    ops.push({ op: "chunk", provider: call.provider.name, model: call.model, seconds });
-  }
-  call.lastChunk = at;
-  call.lastOutput = at;
-  return "used";
-}
-
-function capture({ maxCapturedText }: HeartOptions, call: ModelCall, text: string): void {
-  const room = maxCapturedText - (call.text?.length ?? 0);
-  if (room <= 0) return;
-  // Not through a surrogate pair.
-  const end = isHighSurrogate(text.charCodeAt(room - 1)) && room < text.length ? room - 1 : room;
-  call.text = (call.text ?? "") + text.slice(0, end);
-}
-
-function isHighSurrogate(unit: number): boolean {
-  return unit >= 0xd800 && unit <= 0xdbff;
 }
 
 /** A streamed tool call begins; its ToolCallCompleted may never come. */

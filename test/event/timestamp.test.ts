@@ -94,6 +94,18 @@ describe("timestamps", () => {
     expect(read("2026-06-21T00:00:00Z")).toEqual([1_782_000_000, 0]);
   });
 
+  it.each([
+    "2027-06-21T00:00:00Z",
+    "2026-07-21T00:00:00Z",
+    "2026-06-22T00:00:00Z",
+    "2026-06-21T01:00:00Z",
+    "2026-06-21T00:01:00Z",
+    "2026-06-21T00:00:01Z",
+  ])("%s is not taken for the minute before it", (text) => {
+    expect(read("2026-06-21T00:00:00Z")).toEqual([1_782_000_000, 0]);
+    expect(read(text)).toEqual([Date.parse(text) / 1_000, 0]);
+  });
+
   it("are read as Date reads them, with the digits that Date leaves out", () => {
     fc.assert(
       fc.property(timestamp, (text) => {

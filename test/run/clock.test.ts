@@ -57,6 +57,26 @@ test("a clock that goes back keeps the order of arrival, and every span says so"
   `);
 });
 
+test("events of one moment correct nothing", () => {
+  const steps = [
+    started(5),
+    context(5),
+    model(5),
+    delta(5, "a"),
+    delta(5, "b"),
+    callStarted(5, "a"),
+    asked(5, "a"),
+    usage(5),
+    said(5),
+    toolStarted(5, "a"),
+    toolFinished(5, "a", { took: 0 }),
+    toolSaid(5),
+    completed(5),
+  ];
+  expect(corrected(steps)).toEqual([]);
+  expect(spansOf(play(steps))).toHaveLength(3);
+});
+
 test("from the next model call on, a clock that went back is as good as any", () => {
   expect(
     tell([

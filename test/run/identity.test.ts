@@ -154,6 +154,7 @@ describe("session and agent", () => {
   test("the session is RunStarted's, else the envelope's, else none", () => {
     expect(factsOf([started(0, { session: "s-1" })])).toEqual([["s-1", undefined]]);
     expect(factsOf([model(0), within(said(1), { sessionId: "s-2" })])).toEqual([["s-2", undefined]]);
+    expect(factsOf([model(0), within(delta(1), { sessionId: "s-2" })])).toEqual([["s-2", undefined]]);
     expect(factsOf([within(model(0), { sessionId: "s-2" }), started(1, { session: "s-1" })])).toEqual([
       ["s-1", undefined],
     ]);

@@ -38,6 +38,13 @@ describe("a number that never comes", () => {
     expect(missing(steps, { reorderWindowMs: 10 })).toEqual([undefined]);
   });
 
+  test.each([
+    ["a delta", delta(3)],
+    ["any other event", said(3)],
+  ])("is counted when %s after it is the last that comes", (_, last) => {
+    expect(missing(withNumbers([started(0), model(1), last], [1, 2, 5]))).toEqual([2]);
+  });
+
   test("is counted when what comes after it is used, and no longer when it comes after all", () => {
     const [a, b, c, d] = withNumbers([started(0), context(1), model(2), said(3)], [1, 2, 3, 4]);
     const before = [a!, c!];

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { Event } from "../../src/event/event.ts";
 import { isAfter, type Time } from "../../src/event/time.ts";
 import { Assembler } from "../../src/run/assembler.ts";
-import { isDelta } from "../../src/run/hash-memory.ts";
+import { isDelta } from "../../src/event/event.ts";
 import { HEART_DEFAULTS, type HeartOptions } from "../../src/run/limits.ts";
 import { MAX_GAPS } from "../../src/run/numbering.ts";
 import type { FinishedSpan, Op } from "../../src/run/op.ts";
