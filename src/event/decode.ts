@@ -175,10 +175,7 @@ export class Decoder {
     fields.place = "outside";
     const outside = readAround(fields, { form: "beside", object }, { runId: "", outside: delivered });
     if (fields.problem !== undefined) return rejectedFor(fields.problem, undefined);
-    const validUtf8 = isUtf8(payload);
-    const delta = validUtf8 ? this.delta(payload, 0, payload.length, outside) : undefined;
-    if (delta !== undefined) return delta;
-    const decoded = this.#decode(payload, 0, payload.length, validUtf8, outside, "payload");
+    const decoded = this.#decode(payload, 0, payload.length, isUtf8(payload), outside, "payload");
     if (decoded.type !== "rejected" || wholeBytes === undefined) return decoded;
     const message = `the letter has ${payload.length} of ${wholeBytes} bytes, and they are no event: ${decoded.message}`;
     return { ...decoded, code: "BEHEST_LINE_TOO_LONG", message };

@@ -4,6 +4,7 @@ import { LineSplitter } from "../event/lines.ts";
 import type { Log } from "../log.ts";
 import type { JournalEntry } from "../state/journal-segment.ts";
 import type { Journal } from "../state/journal.ts";
+import { Bell } from "./bell.ts";
 import { journalEntry } from "./journal.ts";
 import type { Source } from "./source.ts";
 
@@ -70,6 +71,21 @@ export async function fillJournal(source: Source, journal: Journal, options: Fil
 async function appendAll(
   all: readonly JournalEntry[],
   journal: Journal,
+  options: FillOptions,
+): Promise<number> {
+  const changed = new Bell();
+  const forget = journal.onChange(() => changed.ring());
+  try {
+    return await appendAsRoomComes(all, journal, changed, options);
+  } finally {
+    forget();
+  }
+}
+
+async function appendAsRoomComes(
+  all: readonly JournalEntry[],
+  journal: Journal,
+  changed: Bell,
   { clock, log, signal }: FillOptions,
 ): Promise<number> {
   let waitMs = FIRST_WAIT_MS;
@@ -78,12 +94,13 @@ async function appendAll(
   let done = 0;
   while (done < all.length && !signal.aborted) {
     const lines = all.slice(done, done + atOnce);
+    changed.listen();
     try {
       if ((await journal.append(lines)) === "appended") {
         done += lines.length;
         atOnce *= 2;
       } else if (lines.length > 1) atOnce = Math.ceil(lines.length / 2);
-      else await change(journal, { clock, signal, atMost: MAX_WAIT_MS });
+      else await changed.wait(signal, { clock, ms: MAX_WAIT_MS });
     } catch (error) {
       if (!(error instanceof BridgeError) || error.code !== "BEHEST_STATE_COMMIT") throw error;
       if (error.message !== complaint) {
@@ -92,7 +109,8 @@ async function appendAll(
         });
       }
       complaint = error.message;
-      await change(undefined, { clock, signal, atMost: waitMs });
+      // The journal has changed by failing: only time helps.
+      await new Bell().wait(signal, { clock, ms: waitMs });
       waitMs = Math.min(2 * waitMs, MAX_WAIT_MS);
     }
   }
@@ -100,23 +118,4 @@ async function appendAll(
     log.info("The journal can be written again", { journal: journal.path });
   }
   return all.length - done;
-}
-
-/** Until the journal changes, so many milliseconds have passed, or the signal is aborted. */
-async function change(
-  journal: Journal | undefined,
-  { clock, signal, atMost }: { readonly clock: Clock; readonly signal: AbortSignal; readonly atMost: number },
-): Promise<void> {
-  let cancel = () => {};
-  let forget: (() => void) | undefined;
-  let onAbort = () => {};
-  await new Promise<void>((resolve) => {
-    onAbort = resolve;
-    cancel = clock.after(atMost, resolve);
-    forget = journal?.onChange(resolve);
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
-  cancel();
-  forget?.();
-  signal.removeEventListener("abort", onAbort);
 }

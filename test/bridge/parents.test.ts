@@ -1,3 +1,5 @@
+import { ROOT_CONTEXT } from "@opentelemetry/api";
+import { SamplingDecision, TraceIdRatioBasedSampler } from "@opentelemetry/sdk-trace";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { startGrpcBackend, startHttpBackend, type OtlpServer } from "../otel/otlp-server.ts";
@@ -77,4 +79,18 @@ test("a sampler by ratio takes whole runs, the same ones again", async () => {
   const first = backend.taken.slice();
   await runOver({ from: [linewise(lines)], env });
   expect(backend.taken.slice(first.length)).toEqual(first);
+});
+
+test("a sampler by ratio goes by the trace that a run is in", async () => {
+  const env = { ...envFor(backend.url), OTEL_TRACES_SAMPLER: "traceidratio", OTEL_TRACES_SAMPLER_ARG: "0.9" };
+  const sampler = new TraceIdRatioBasedSampler(0.9);
+  const isTaken = (n: number) =>
+    sampler.shouldSample(ROOT_CONTEXT, wire.runIdOf(n).replaceAll("-", "")).decision !==
+    SamplingDecision.NOT_RECORD;
+  const alone = Array.from({ length: 500 }, (_, n) => n)
+    .filter((n) => !isTaken(n))
+    .slice(0, 3);
+  expect(alone).toHaveLength(3);
+  await runOver({ from: [linewise(alone.flatMap((n) => under(n, "01")))], env });
+  expect(backend.taken.map(({ traceId }) => traceId)).toEqual(Array.from({ length: 9 }, () => TRACE));
 });

@@ -64,6 +64,17 @@ describe("a fault of ours", () => {
     ]);
   });
 
+  test("is one drop of a delta too", () => {
+    const broken = { ...delta(20), text: 5 } as unknown as Event;
+    const ops = play([...busy, broken, delta(21), completed(22)]);
+    expect(ops.filter((op) => op.op === "fault")).toMatchObject([{ runId: runId(1) }]);
+    expect(ops.filter((op) => op.op === "dropped")).toEqual([
+      { op: "dropped", type: "TextDelta", reason: "faulted" },
+      { op: "dropped", type: "TextDelta", reason: "late" },
+      { op: "dropped", type: "RunCompleted", reason: "late" },
+    ]);
+  });
+
   test("with the first event of a run leaves a run of no length behind", () => {
     expect(tell([poisoned(20)], { end: "stay" }).split("\n")[0]).toMatchInlineSnapshot(
       `"invoke_agent (1700000000020000000) [20 +0] incomplete(faulted) start_missing calls=0 tools=1 events=0"`,

@@ -215,4 +215,21 @@ describe("a heart read back", () => {
       "duplicate",
     ]);
   });
+
+  test("gives a delta that waited, and comes again when its run has gone on, to nobody", () => {
+    const options = { ...HEART_DEFAULTS, reorderWindowMs: 10 };
+    const first = new Assembler(options);
+    const waiting = { event: delta(15), ms: 16 };
+    perform(first, [{ event: started(0), ms: 0 }, { event: model(1), ms: 1 }, { tick: 15 }, waiting]);
+    const heart = Assembler.restore(written(first), options);
+    perform(heart, [
+      { event: completed(17), ms: 17 },
+      { tick: 40 },
+      { event: model(50), ms: 50 },
+      { tick: 70 },
+    ]);
+    expect(perform(heart, [{ event: delta(15), ms: 80 }, { tick: 100 }])).toEqual([
+      { op: "dropped", type: "TextDelta", reason: "late" },
+    ]);
+  });
 });

@@ -126,3 +126,23 @@ test("a full journal holds up the writer until there is room, and loses nothing"
   expect(held).toBeGreaterThan(3);
   await journal.close();
 });
+
+test("a stop while the journal cannot be written waits for nothing", async () => {
+  const journal = await open();
+  // From here on nothing can be appended.
+  await journal.close();
+  const stop = new AbortController();
+  const stream = new PassThrough();
+  const bytes = streamSource("stdin", stream);
+  await bytes.open();
+  const done = fillJournal(bytes, journal, {
+    clock: { ...systemClock, after: () => () => {} },
+    log: { ...log, warn: () => stop.abort() },
+    signal: stop.signal,
+  });
+  stream.write("one\n");
+  await expect(done).rejects.toMatchObject({
+    code: "BEHEST_SOURCE_READ",
+    message: expect.stringContaining("1 lines that were read could not be written to the journal"),
+  });
+});

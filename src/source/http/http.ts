@@ -84,8 +84,7 @@ class HttpSource implements Source {
   }
 
   async close(): Promise<void> {
-    const closing = this.#door.close();
     this.#intake.stop();
-    await closing;
+    await this.#door.close();
   }
 }

@@ -61,8 +61,7 @@ class HttpInflow implements Inflow {
   }
 
   async close(): Promise<void> {
-    const closing = this.#door.close();
     this.#intake.stop();
-    await closing;
+    await this.#door.close();
   }
 }

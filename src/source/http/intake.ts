@@ -34,10 +34,6 @@ export class Intake implements Deposit {
     return this.#phase;
   }
 
-  get isEmpty(): boolean {
-    return this.#waiting.length === 0;
-  }
-
   /** Calls `tell` when something came or the intake was stopped. */
   set onNews(tell: () => void) {
     this.#onNews = tell;
@@ -94,7 +90,7 @@ export class Intake implements Deposit {
       bytes += value.end - value.start;
       deliveries.push(deliveryOf(first, value));
     }
-    if (this.isEmpty) this.#fullSinceMs = undefined;
+    if (this.#waiting.length === 0) this.#fullSinceMs = undefined;
     return deliveries;
   }
 
