@@ -59,7 +59,8 @@ export class Pipeline {
 
   /**
    * An event as the JSON text `buffer[start, end)`. `delivery` has its source time and what stands
-   * outside of it; without a time the newest timestamp so far is the source time (files and stdin). Gives back what it was; undefined when it is another shard's.
+   * outside of it; without a time the newest timestamp so far is the source time (files and stdin). Gives back
+   * what it was; undefined when it is another shard's.
    */
   line(
     buffer: Buffer,

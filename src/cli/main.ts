@@ -1,5 +1,6 @@
 import { configPath, readConfig, type ConfigSources } from "../config.ts";
 import type { Command, Config } from "../config/options.ts";
+import { formatDuration } from "../duration.ts";
 import { BridgeError, ERROR_CODES } from "../errors.ts";
 import { createLog, visible, type Log } from "../log.ts";
 import { VERSION } from "../version.ts";
@@ -58,12 +59,18 @@ async function carryOutCommand(asked: Asked): Promise<ExitStatus> {
   switch (command) {
     case "run": {
       const config = await read("run");
-      const [{ run }, io] = [await import("./run.ts"), ioOf(config, stopOnSignals)];
+      const [{ run }, io] = [
+        await import("./run.ts"),
+        ioOf(config, (log) => stopOnSignals(log, config.flushTimeoutMs)),
+      ];
       return run(config, io);
     }
     case "replay": {
       const config = await read("replay");
-      const [{ replay }, io] = [await import("./replay.ts"), ioOf(config, stopOnSignals)];
+      const [{ replay }, io] = [
+        await import("./replay.ts"),
+        ioOf(config, (log) => stopOnSignals(log, config.flushTimeoutMs)),
+      ];
       return replay(config, operands, io);
     }
     case "view": {
@@ -116,7 +123,8 @@ function ioOf(
 }
 
 /** The first signal asks to stop; a second one does not wait for what the first began. */
-function stopOnSignals(log: Log): AbortSignal {
+function stopOnSignals(log: Log, flushTimeoutMs: number): AbortSignal {
+  const atMost = formatDuration(flushTimeoutMs);
   const stop = new AbortController();
   const onSignal = (signal: string) => {
     if (stop.signal.aborted) {
@@ -126,7 +134,7 @@ function stopOnSignals(log: Log): AbortSignal {
       );
       process.exit(1);
     }
-    log.info("stopping: delivering what is left, once more stops at once", { signal });
+    log.info(`stopping: delivering what is left, for at most ${atMost}; once more stops at once`, { signal });
     stop.abort();
   };
   process.on("SIGINT", onSignal).on("SIGTERM", onSignal);

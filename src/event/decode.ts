@@ -117,11 +117,13 @@ export class Decoder {
       return this.tooLong(bytes);
     }
     if (!validUtf8) return rejected("BEHEST_DECODE_UTF8", `the line of ${bytes} bytes is not UTF-8`);
+    const text = buffer.toString("utf8", start, end);
     let object: unknown;
     try {
-      object = JSON.parse(buffer.toString("utf8", start, end));
+      object = JSON.parse(text);
     } catch (error) {
-      return rejected("BEHEST_DECODE_JSON", `the line of ${bytes} bytes is not JSON: ${jsonFault(error)}`);
+      const fault = jsonFault(error, text.length);
+      return rejected("BEHEST_DECODE_JSON", `the line of ${bytes} bytes is not JSON: ${fault}`);
     }
     const framed = frameValue(object);
     if (!isFramed(framed)) {
@@ -284,9 +286,10 @@ function rejectedFor({ code, message }: Problem, runId: string | undefined): Rej
 /**
  * Where the text stops being JSON. What V8 says otherwise quotes the text, which may be what a model said.
  */
-function jsonFault(error: unknown): string {
+function jsonFault(error: unknown, length: number): string {
   const message = error instanceof Error ? error.message : "";
   if (message === "Unexpected end of JSON input") return "it ends too early";
   const [, position] = / in JSON at position (\d+)(?: \(line \d+ column \d+\))?$/.exec(message) ?? [];
+  if (Number(position) === length) return "it ends too early";
   return position === undefined ? "it has a character that cannot stand there" : `at character ${position}`;
 }

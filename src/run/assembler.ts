@@ -128,6 +128,7 @@ export class Assembler {
     else this.#wait(record, event, count, nowMs, ops);
   }
 
+  /** What is known of the run of an event that arrived, once source time has come to its arrival. */
   #arrival(runId: string, nowMs: number, ops: Op[]): RunRecord {
     this.tick(nowMs, ops);
     this.#changed?.add(runId);

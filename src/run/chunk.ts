@@ -16,10 +16,8 @@ import { USED } from "./used.ts";
 export function useDelta(step: Omit<Step, "moment">, delta: Delta): void {
   const { record, segment, options, count, ops } = step;
   const { type, time, around } = delta;
-  if (around !== undefined) {
-    learn(segment, around);
-    countGaps(record, around, count);
-  }
+  learn(segment, around);
+  countGaps(record, around, count);
   const at = isAfter(segment.last, time) ? segment.last : time;
   const fate = takeChunk(options, segment, delta, count, at, ops);
   if (fate !== "used") {

@@ -140,7 +140,9 @@ describe("run", () => {
     started.child.kill("SIGTERM");
     const { status, stderr } = await started.ended;
     expect(status).toBe(0);
-    expect(stderr).toContain("stopping: delivering what is left, once more stops at once signal=SIGTERM");
+    expect(stderr).toContain(
+      "stopping: delivering what is left, for at most 1m; once more stops at once signal=SIGTERM",
+    );
     expect(names()).toEqual(["chat gpt-4o", "invoke_agent"]);
   });
 

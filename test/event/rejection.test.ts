@@ -135,6 +135,9 @@ describe("a rejection", () => {
       "ToolCallCompleted.call.arguments: expected at most 128 arrays and objects within each other, found 200",
     ],
     ['{"a":', "the line of 5 bytes is not JSON: it ends too early"],
+    ['{"a":"b', "the line of 7 bytes is not JSON: it ends too early"],
+    ['{"a":"é', "the line of 8 bytes is not JSON: it ends too early"],
+    ['{"a":1', "the line of 6 bytes is not JSON: it ends too early"],
     ['{"a" 1}', "the line of 7 bytes is not JSON: at character 5"],
   ])("says what, where and what was expected: %j", (value, message) => {
     expect(decode(value)).toMatchObject({ message });
